@@ -1,0 +1,51 @@
+# `make demo` and `make test` are all a new user needs; both set up what they lack.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+export UV_NO_CONFIG := 1
+
+.PHONY: demo test setup lint format lock bench clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo   build, pin and verify the example on embedded parts"
+	@echo "make test   all tests (ARGS='-m \"not slow\"' leaves out what fetches or builds a lot)"
+	@echo "make lint   ruff, mypy --strict, import contracts"
+	@echo "make lock   resolve requirements/*.txt again"
+
+$(VENV)/.done: requirements/bootstrap.txt requirements/dev.txt pyproject.toml client/pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
+	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --require-hashes -r requirements/dev.txt
+	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --no-deps --no-build-isolation -e client -e .
+	@touch $@
+
+setup: $(VENV)/.done
+
+demo: setup
+	@$(BIN)/python examples/demo.py
+
+test: setup
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+LOCK := $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 --no-header
+lock:
+	test -x $(UV) || { $(PYTHON) -m venv $(VENV) && $(BIN)/pip install --quiet uv; }
+	$(LOCK) requirements/bootstrap.in -o requirements/bootstrap.txt
+	$(LOCK) pyproject.toml client/pyproject.toml --no-emit-package kitbag -o requirements/server.txt
+	$(LOCK) pyproject.toml client/pyproject.toml --group dev --no-emit-package kitbag \
+		-c requirements/server.txt -o requirements/dev.txt
+
+clean:
+	rm -rf $(VENV) .cache .kitbag .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The Kitbag service over HTTP: one package a domain."""

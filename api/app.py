@@ -1,0 +1,84 @@
+"""The FastAPI application, put together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from anyio import CapacityLimiter
+from fastapi import Depends, FastAPI
+
+from api import openapi
+from api.auth.guard import require_token
+from api.bases.routes import router as bases
+from api.builds.follow import Hub
+from api.builds.routes import router as builds
+from api.environments.routes import resolve_router as resolve
+from api.environments.routes import router as environments
+from api.health.routes import router as health
+from api.health.service import Probe
+from api.http.body import BodyLimit
+from api.http.last_resort import LastResort
+from api.http.request_id import RequestId
+from api.metrics.middleware import Counted
+from api.metrics.registry import Metrics
+from api.pins.routes import router as pins
+from api.plans.routes import router as plans
+from api.problems import Slug, declared, handlers
+from api.pulls.layout import Layout
+from api.pulls.routes import router as pulls
+from api.queue import Queue, WorkerQueue
+from api.services import Services
+from api.settings import ApiSettings
+from catalog.engine import make_engine
+
+_ANY_ROUTE = declared(
+    Slug.INVALID_REQUEST, Slug.UNAUTHORIZED, Slug.FORBIDDEN, Slug.UNAVAILABLE, Slug.INTERNAL
+)
+
+
+def create_app(settings: ApiSettings, queue: Queue | None = None) -> FastAPI:
+    """The API over a migrated catalog; `queue` is the workers' own unless another is given.
+
+    Without `settings.api_token` the caller must listen on loopback only.
+    """
+    engine = make_engine(settings.database_url)
+    services = Services(
+        settings=settings,
+        engine=engine,
+        queue=queue or WorkerQueue(),
+        hub=Hub(engine, poll_s=settings.event_poll_s),
+        metrics=Metrics(engine),
+        layout=None if settings.layout is None else Layout(settings.layout),
+        plan_slots=CapacityLimiter(settings.max_plans),
+        tell_slots=CapacityLimiter(4),
+    )
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await services.hub.close()
+        engine.dispose()
+
+    app = FastAPI(
+        title="Kitbag",
+        version=version("kitbag-server"),
+        lifespan=lifespan,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.services = services
+    app.state.probe = Probe(engine, services.queue)
+    for router in (builds, plans, environments, resolve, pins, bases):
+        app.include_router(router, dependencies=[Depends(require_token)], responses=_ANY_ROUTE)
+    app.include_router(pulls)
+    app.include_router(health)
+    handlers.install(app)
+    openapi.install(app)
+    # The last one added is the outermost.
+    app.add_middleware(BodyLimit, settings=settings)
+    app.add_middleware(LastResort)
+    app.add_middleware(Counted, metrics=services.metrics)
+    app.add_middleware(RequestId)
+    return app

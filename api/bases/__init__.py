@@ -1,0 +1,1 @@
+"""Bases: the named images that environments are built on."""

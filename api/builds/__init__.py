@@ -1,0 +1,1 @@
+"""Builds: asked for, watched, listed and cancelled."""

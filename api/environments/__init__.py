@@ -1,0 +1,1 @@
+"""Environments, their versions, and what a name stands for."""

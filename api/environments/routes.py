@@ -1,0 +1,147 @@
+"""/v1/environments and /v1/resolve."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Path, Query, Response
+from fastapi.responses import JSONResponse
+
+from api.environments import service
+from api.environments.schemas import (
+    DiffOut,
+    EnvironmentOut,
+    EnvironmentPage,
+    Resolved,
+    Rollback,
+    VersionOut,
+    VersionPage,
+    WholeVersion,
+)
+from api.problems import Slug, declared
+from api.services import EngineDep
+
+router = APIRouter(prefix="/v1/environments", tags=["environments"])
+resolve_router = APIRouter(prefix="/v1/resolve", tags=["environments"])
+
+_MISSING = declared(Slug.ENVIRONMENT_NOT_FOUND, Slug.VERSION_NOT_FOUND)
+Wanted = Annotated[str, Query(min_length=1, max_length=255)]
+Limit = Annotated[int, Query(ge=1, le=100)]
+
+
+async def _full_name(
+    namespace: Annotated[str, Path(max_length=63)], name: Annotated[str, Path(max_length=63)]
+) -> str:
+    return f"{namespace}/{name}"
+
+
+EnvironmentName = Annotated[str, Depends(_full_name)]
+
+
+@router.get("", operation_id="list_environments")
+def list_environments(
+    engine: EngineDep,
+    query: Annotated[str, Query(max_length=127)] = "",
+    namespace: Annotated[str | None, Query(max_length=63)] = None,
+    limit: Limit = 50,
+    after: Annotated[str | None, Query(max_length=127)] = None,
+) -> EnvironmentPage:
+    """Environments by name; those with `query` in their name, or of one namespace."""
+    return service.page(engine, query=query, namespace=namespace, after=after, limit=limit)
+
+
+@router.get(
+    "/{namespace}/{name}",
+    operation_id="get_environment",
+    responses=declared(Slug.ENVIRONMENT_NOT_FOUND),
+)
+def get_environment(environment: EnvironmentName, engine: EngineDep) -> EnvironmentOut:
+    """One environment and its latest version."""
+    return service.get(engine, environment)
+
+
+@router.get(
+    "/{namespace}/{name}/versions",
+    operation_id="list_versions",
+    responses=declared(Slug.ENVIRONMENT_NOT_FOUND),
+)
+def list_versions(
+    environment: EnvironmentName,
+    engine: EngineDep,
+    limit: Limit = 50,
+    before: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
+) -> VersionPage:
+    """The environment's history, the newest version first."""
+    return service.history(engine, environment, before=before, limit=limit)
+
+
+@router.get(
+    "/{namespace}/{name}/versions/{version:path}", operation_id="get_version", responses=_MISSING
+)
+def get_version(
+    environment: EnvironmentName,
+    version: Annotated[str, Path(max_length=255)],
+    engine: EngineDep,
+) -> WholeVersion:
+    """One version with its lock, packages and layers.
+
+    `version` is a number, `latest`, a commit (its first 7 digits or more) or a branch.
+    """
+    return service.version(engine, environment, version)
+
+
+@router.get("/{namespace}/{name}/diff", operation_id="compare_versions", responses=_MISSING)
+def compare_versions(
+    environment: EnvironmentName,
+    engine: EngineDep,
+    before: Annotated[Wanted, Query(alias="from")],
+    after: Annotated[Wanted, Query(alias="to")],
+) -> DiffOut:
+    """What changes from one version to another."""
+    return service.compare(engine, environment, before, after)
+
+
+@router.post(
+    "/{namespace}/{name}/rollback",
+    operation_id="rollback",
+    status_code=201,
+    responses=_MISSING,
+)
+def rollback(
+    environment: EnvironmentName, asked: Rollback, engine: EngineDep, response: Response
+) -> VersionOut:
+    """Make an old version the newest: a new number with the old image."""
+    version = service.rollback(engine, environment, asked.to)
+    response.headers["Location"] = f"/v1/environments/{environment}/versions/{version.number}"
+    return version
+
+
+@resolve_router.get(
+    "",
+    operation_id="resolve",
+    responses={
+        200: {"model": Resolved, "description": "The image, with an `ETag` of the answer."},
+        304: {"description": "It is still what `If-None-Match` names."},
+        **_MISSING,
+    },
+)
+def resolve(
+    engine: EngineDep,
+    env: Annotated[
+        str, Query(min_length=1, max_length=400, description="NAMESPACE/NAME[:VERSION]")
+    ],
+    if_none_match: Annotated[str | None, Header(max_length=4096)] = None,
+) -> Response:
+    """The digest reference that a name stands for at this moment."""
+    found = service.resolve(engine, env)
+    tag = f'"{found.version}-{found.digest}"'
+    headers = {"ETag": tag, "Cache-Control": "no-cache"}
+    if if_none_match is not None and _matches(if_none_match, tag):
+        return Response(status_code=304, headers=headers)
+    return JSONResponse(found.model_dump(), headers=headers)
+
+
+def _matches(header: str, tag: str) -> bool:
+    """Weak comparison, as RFC 9110 section 13.1.2 asks for."""
+    given = [item.strip().removeprefix("W/") for item in header.split(",")]
+    return "*" in given or tag in given

@@ -1,0 +1,200 @@
+"""Environments and versions as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.text import Text
+from catalog.diff import Change, VersionDiff
+from catalog.models import Environment, Version
+
+
+class VersionOut(BaseModel):
+    """An immutable build result of an environment."""
+
+    environment: str
+    number: int
+    image: str = Field(description="REGISTRY/REPO@DIGEST.")
+    digest: str
+    commit: str | None
+    refs: list[str] = Field(description="The branches whose newest version this is.")
+    python: str
+    accelerator: str
+    base: str
+    packages: int = Field(description="How many.")
+    size_bytes: int = Field(description="The compressed image.")
+    build: str
+    created_at: datetime
+
+    @classmethod
+    def of(cls, version: Version) -> VersionOut:
+        """The version as lists show it."""
+        return cls(**_facts(version))
+
+
+class Package(BaseModel):
+    """An exact package."""
+
+    name: str
+    version: str
+    size_bytes: int | None = None
+
+
+class Layer(BaseModel):
+    """A layer of the image, and the names of the packages in it."""
+
+    digest: str
+    size_bytes: int
+    packages: list[str]
+
+
+class WholeVersion(VersionOut):
+    """A version with what is in it."""
+
+    lock: str | None = Field(description="The pylock.toml (PEP 751) it was made from.")
+    packages_list: list[Package]
+    layers: list[Layer]
+
+    @classmethod
+    def whole(cls, version: Version, lock: str | None) -> WholeVersion:
+        """The version, loaded whole, as its own page shows it."""
+        return cls(
+            **_facts(version),
+            lock=lock,
+            packages_list=[Package.model_validate(item) for item in version.packages],
+            layers=[Layer.model_validate(item) for item in version.layers],
+        )
+
+
+class VersionPage(BaseModel):
+    """Versions, the newest first; `next` is the `before` of the next page."""
+
+    items: list[VersionOut]
+    next: int | None
+
+
+class EnvironmentOut(BaseModel):
+    """A named line of versions."""
+
+    name: str = Field(description="NAMESPACE/NAME.")
+    description: str
+    latest: VersionOut | None
+    versions: int
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, environment: Environment, latest: Version | None) -> EnvironmentOut:
+        """The environment as the API shows it."""
+        return cls(
+            name=environment.full_name,
+            description=environment.description,
+            latest=None if latest is None else VersionOut.of(latest),
+            versions=environment.last_version,
+            created_at=environment.created_at,
+            updated_at=environment.updated_at,
+        )
+
+
+class EnvironmentPage(BaseModel):
+    """Environments by name; `next` is the `after` of the next page."""
+
+    items: list[EnvironmentOut]
+    next: str | None
+
+
+class PackageName(BaseModel):
+    """A package in one version."""
+
+    name: str
+    version: str
+
+    @classmethod
+    def of(cls, package: Mapping[str, Any]) -> PackageName:
+        """The name and the version of a package."""
+        return cls(name=str(package["name"]), version=str(package["version"]))
+
+
+class PackageChange(BaseModel):
+    """A package in two versions."""
+
+    name: str
+    before: str
+    after: str
+
+    @classmethod
+    def of(cls, change: Change) -> PackageChange:
+        """The change as the API shows it."""
+        return cls(name=change.name, before=change.before, after=change.after)
+
+
+class BaseChange(BaseModel):
+    """The digests of two bases."""
+
+    before: str
+    after: str
+
+
+class DiffOut(BaseModel):
+    """What changes from one version to another; `base` is null if it stays."""
+
+    added: list[PackageName]
+    removed: list[PackageName]
+    changed: list[PackageChange]
+    base: BaseChange | None
+    layers_shared: int
+    bytes_to_move: int
+
+    @classmethod
+    def of(cls, found: VersionDiff) -> DiffOut:
+        """The difference as the API shows it."""
+        base = found.base
+        return cls(
+            added=[PackageName.of(package) for package in found.packages.added],
+            removed=[PackageName.of(package) for package in found.packages.removed],
+            changed=[PackageChange.of(change) for change in found.packages.changed],
+            base=None if base is None else BaseChange(before=base[0], after=base[1]),
+            layers_shared=found.layers_shared,
+            bytes_to_move=found.bytes_to_move,
+        )
+
+
+class Rollback(BaseModel):
+    """Which version to go back to."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    to: Text = Field(
+        min_length=1, max_length=255, description="A number, `latest`, a commit or a branch."
+    )
+
+
+class Resolved(BaseModel):
+    """The image that a name stands for at this moment."""
+
+    environment: str
+    version: int
+    image: str
+    digest: str
+
+
+def _facts(version: Version) -> dict[str, Any]:
+    return {
+        "environment": version.environment.full_name,
+        "number": version.number,
+        "image": version.image,
+        "digest": version.digest,
+        "commit": version.commit,
+        "refs": [ref.name for ref in version.refs],
+        "python": version.python,
+        "accelerator": version.accelerator,
+        "base": version.base_name,
+        "packages": version.package_count,
+        "size_bytes": version.size_bytes,
+        "build": version.build_id,
+        "created_at": version.created_at,
+    }

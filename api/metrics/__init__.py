@@ -1,0 +1,1 @@
+"""Prometheus metrics, every label from a bounded set."""

@@ -1,0 +1,79 @@
+"""What is counted, and the registry that it is read from."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from sqlalchemy import Engine, func, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from catalog.build_models import Build
+from catalog.engine import reading
+from catalog.states import BuildState
+
+_CACHED_S = 5.0
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
+
+
+class Metrics:
+    """The metrics of one app; each app has a registry of its own."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "kitbag_http_requests",
+            "Requests answered.",
+            ("route", "method", "status"),
+            registry=self.registry,
+        )
+        self.seconds = Histogram(
+            "kitbag_http_request_seconds",
+            "Time until the first byte of the answer.",
+            ("route", "method"),
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self.followers = Gauge(
+            "kitbag_event_followers", "Open event streams.", registry=self.registry
+        )
+        self.registry.register(_Builds(engine))
+
+
+class _Builds(Collector):
+    """Builds by state out of the catalog, asked at most every few seconds."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._asked_at = float("-inf")
+        self._counts: dict[BuildState, int] = {}
+
+    def describe(self) -> Iterable[Metric]:
+        return [self._family()]
+
+    def collect(self) -> Iterable[Metric]:
+        with self._lock:
+            if time.monotonic() - self._asked_at > _CACHED_S:
+                self._ask()
+            family = self._family()
+            for state in BuildState:
+                family.add_metric([state], self._counts.get(state, 0))
+            return [family]
+
+    def _family(self) -> GaugeMetricFamily:
+        return GaugeMetricFamily("kitbag_builds", "Builds by state.", labels=["state"])
+
+    def _ask(self) -> None:
+        try:
+            with reading(self._engine) as session:
+                rows = session.execute(select(Build.state, func.count()).group_by(Build.state))
+                self._counts = {row[0]: row[1] for row in rows}
+        except SQLAlchemyError:
+            # The other metrics still tell something; /readyz tells that the catalog is gone.
+            self._counts = {}
+        self._asked_at = time.monotonic()

@@ -1,0 +1,1 @@
+"""Pins: manifest text in, pinned text out."""

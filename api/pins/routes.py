@@ -1,0 +1,27 @@
+"""/v1/pins."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from api.pins import service
+from api.pins.schemas import Pinned, PinRequest
+from api.problems import Slug, declared
+from api.services import EngineDep
+
+router = APIRouter(prefix="/v1/pins", tags=["pins"])
+
+
+@router.post(
+    "",
+    operation_id="pin",
+    responses=declared(
+        Slug.TOO_LARGE, Slug.ENVIRONMENT_NOT_FOUND, Slug.VERSION_NOT_FOUND, Slug.SPEC_REFUSED
+    ),
+)
+def pin(asked: PinRequest, engine: EngineDep) -> Pinned:
+    """Write digests into a manifest: into the user's containers and `kitbag://` references.
+
+    Every byte outside the image values stays as it is.
+    """
+    return service.pin(engine, asked)

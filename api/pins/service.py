@@ -1,0 +1,59 @@
+"""Pin a manifest to what the catalog knows."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from api.pins.schemas import Pinned, PinnedImage, PinRequest
+from api.problems import ProblemError, Slug
+from catalog import versions
+from catalog.engine import reading
+from kitbag import specs
+from kitbag.refs import EnvRef
+
+
+def pin(engine: Engine, asked: PinRequest) -> Pinned:
+    """The pinned text; raises ProblemError, EnvironmentNotFoundError or VersionNotFoundError."""
+    if asked.environment is not None and asked.image is not None:
+        raise ProblemError(
+            Slug.INVALID_REQUEST, "Give environment or image, not both; each names one image."
+        )
+    with reading(engine) as session:
+        target = _target(session, asked)
+        try:
+            pinned = specs.pin(
+                asked.text.encode(),
+                target,
+                container=asked.container,
+                filename=asked.filename or "-",
+            )
+        except specs.SpecError as error:
+            place: dict[str, str | int] = {"file": error.file}
+            if error.line:
+                place["line"] = error.line
+            raise ProblemError(Slug.SPEC_REFUSED, _sentence(error.sentence), about=place) from error
+        except ValueError as error:
+            raise ProblemError(Slug.INVALID_REQUEST, _sentence(f"image: {error}")) from error
+    return Pinned(
+        text=pinned.data.decode(),
+        changes=[PinnedImage.of(change) for change in pinned.changes],
+        notes=[*pinned.skipped, *pinned.notes],
+    )
+
+
+def _target(session: Session, asked: PinRequest) -> specs.Target:
+    def resolve(name: str) -> str:
+        return versions.resolve(session, name).image
+
+    if asked.environment is None:
+        return specs.Target(image=asked.image, resolve=resolve)
+    try:
+        reference = EnvRef.parse(asked.environment)
+    except ValueError as error:
+        raise ProblemError(Slug.INVALID_REQUEST, _sentence(f"environment: {error}")) from error
+    return specs.Target(image=resolve(str(reference)), env=reference, resolve=resolve)
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -1,0 +1,1 @@
+"""Plans: what a build would do, without building."""

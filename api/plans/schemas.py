@@ -1,0 +1,55 @@
+"""A plan as JSON."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+from api.environments.schemas import PackageChange, PackageName
+
+
+class PlannedBase(BaseModel):
+    """The base that would be built on."""
+
+    name: str
+    image: str
+    digest: str
+
+
+class PlannedPackage(BaseModel):
+    """An exact package; `known` says whether its layer was made before."""
+
+    name: str
+    version: str
+    size_bytes: int
+    known: bool
+
+
+class PlannedLayers(BaseModel):
+    """How many layers were made before, and how many are new."""
+
+    known: int
+    new: int
+
+
+class WorkerPlan(BaseModel):
+    """What a worker answers."""
+
+    way: str = Field(description="`layered` or `binder`.")
+    why: str = Field(description="One sentence: why this way.")
+    files: list[str]
+    python: str | None
+    base: PlannedBase | None
+    packages: list[PlannedPackage]
+    layers: PlannedLayers
+    bytes_to_move: int
+    bytes_to_download: int
+    image_bytes: int
+    warnings: list[str] = Field(default_factory=list)
+
+
+class Plan(WorkerPlan):
+    """What would be built, compared with the environment's latest version."""
+
+    added: list[PackageName]
+    removed: list[PackageName]
+    changed: list[PackageChange]

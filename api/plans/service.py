@@ -1,0 +1,65 @@
+"""Ask a worker for a plan and compare it with what is there."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import Engine
+
+from api.builds.normal import NormalRequest, keys
+from api.environments.schemas import PackageChange, PackageName
+from api.plans.schemas import Plan, WorkerPlan
+from api.problems import ProblemError, Slug
+from api.queue import PlanRefusedError, Queue
+from catalog import diff, versions
+from catalog.engine import reading
+from catalog.errors import EnvironmentNotFoundError, VersionNotFoundError
+from catalog.models import Json
+
+log = logging.getLogger(__name__)
+
+
+def plan(engine: Engine, queue: Queue, request: NormalRequest, timeout_s: float) -> Plan:
+    """The plan for a request; raises ProblemError, also with what the worker found wrong."""
+    with reading(engine) as session:
+        keys(session, request)  # an unknown base is told without a worker
+    try:
+        answer = WorkerPlan.model_validate(queue.request_plan(dict(request.data), timeout_s))
+    except PlanRefusedError as error:
+        raise ProblemError.told(error.problem) from error
+    except TimeoutError as error:
+        raise no_answer(timeout_s) from error
+    except ValidationError as error:
+        log.exception("a worker answered a plan that the API does not understand")
+        raise ProblemError(
+            Slug.INTERNAL, "The workers and the API are of different releases; update both."
+        ) from error
+    packages = [package.model_dump() for package in answer.packages]
+    compared = diff.packages(_latest_packages(engine, request.environment), packages)
+    told: dict[str, Any] = answer.model_dump()
+    return Plan(
+        **told,
+        added=[PackageName.of(package) for package in compared.added],
+        removed=[PackageName.of(package) for package in compared.removed],
+        changed=[PackageChange.of(change) for change in compared.changed],
+    )
+
+
+def no_answer(timeout_s: float) -> ProblemError:
+    """No worker answered in time."""
+    return ProblemError(
+        Slug.UNAVAILABLE,
+        f"No worker answered within {timeout_s:g} seconds; see /readyz, and try again.",
+        status=504,
+    )
+
+
+def _latest_packages(engine: Engine, environment: str) -> Sequence[Json]:
+    with reading(engine) as session:
+        try:
+            return versions.find(session, environment, whole=True).packages
+        except (EnvironmentNotFoundError, VersionNotFoundError):
+            return ()

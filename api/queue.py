@@ -1,0 +1,51 @@
+"""What the API needs of the queue; `worker.app` is the real one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+
+class PlanRefusedError(Exception):
+    """The worker answered a plan with a problem (RFC 9457, `type` may be the slug alone)."""
+
+    def __init__(self, problem: Mapping[str, Any]) -> None:
+        super().__init__(str(problem.get("detail", "")))
+        self.problem = problem
+
+
+class Queue(Protocol):
+    """The way to the workers; every method blocks and may be called from several threads."""
+
+    def enqueue_build(self, build_id: str) -> None:
+        """Tell a worker of a queued build; whatever it raises, the sweep tells it again later."""
+
+    def request_plan(self, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+        """What a worker would build; raises PlanRefusedError, or TimeoutError if none answers."""
+
+    def queue_health(self, timeout_s: float) -> dict[str, Any]:
+        """`broker`: whether it answers; `workers`: those that answered. Never raises."""
+
+
+class WorkerQueue:
+    """The queue that the workers of this service listen to."""
+
+    def enqueue_build(self, build_id: str) -> None:
+        from worker import app
+
+        app.enqueue_build(build_id)
+
+    def request_plan(self, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+        from worker import app
+
+        try:
+            plan: dict[str, Any] = app.request_plan(request, timeout_s)
+        except app.WorkerProblem as error:
+            raise PlanRefusedError(error.problem) from error
+        return plan
+
+    def queue_health(self, timeout_s: float) -> dict[str, Any]:
+        from worker import app
+
+        health: dict[str, Any] = app.queue_health(timeout_s)
+        return health

@@ -1,0 +1,49 @@
+"""The settings of the API, from KITBAG_… environment variables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_MIB = 1024 * 1024
+
+
+class ApiSettings(BaseSettings):
+    """Where things are, who may use them, and the limits of what comes in.
+
+    Without `api_token` anyone who reaches the server may use it: it must listen on loopback, and
+    requests for other host names or from other web sites are refused.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="KITBAG_", extra="ignore", frozen=True)
+
+    database_url: str = Field(description="sqlite:///PATH or postgresql://…")
+    data: Path = Field(description="The folder of uploads, shared with the workers.")
+    layout: Path | None = Field(None, description="The OCI image layout that /v2 serves, if any.")
+    api_token: SecretStr | None = Field(None, description="What callers must show, if anything.")
+
+    max_json_bytes: int = Field(_MIB, gt=0)
+    max_archive_bytes: int = Field(64 * _MIB, gt=0)
+    max_unpacked_bytes: int = Field(1024 * _MIB, gt=0)
+    max_files: int = Field(10_000, gt=0)
+    max_text_bytes: int = Field(_MIB, gt=0)
+    body_timeout_s: float = Field(60.0, gt=0)
+
+    plan_timeout_s: float = Field(60.0, gt=0)
+    max_plans: int = Field(8, gt=0, description="Plans that are waited for at the same time.")
+    event_poll_s: float = Field(0.1, gt=0)
+    event_heartbeat_s: float = Field(15.0, gt=0)
+    max_followers: int = Field(2000, gt=0)
+
+    @field_validator("api_token")
+    @classmethod
+    def _not_empty(cls, token: SecretStr | None) -> SecretStr | None:
+        """KITBAG_API_TOKEN= in a file of variables means none."""
+        return token if token and token.get_secret_value() else None
+
+    @property
+    def max_upload_bytes(self) -> int:
+        """A multipart body: the archive, the request and the boundaries between."""
+        return self.max_archive_bytes + self.max_json_bytes + 64 * 1024

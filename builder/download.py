@@ -1,0 +1,203 @@
+"""Fetches the wheels of a lock, each checked against its hash before anybody looks inside."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+import shutil
+import ssl
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import httpx
+
+from builder.errors import BadWheelError, IndexUnreachableError, NoWheelError
+from builder.layers.cache import disk_full
+from builder.model import LockedWheel
+from builder.source import HostPolicy
+
+ATTEMPTS = 4
+REDIRECTS = 5
+CONNECTIONS = 16
+CHUNK_BYTES = 256 << 10
+MAX_WHEEL_BYTES = 8 << 30
+_RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
+_FILENAME = re.compile(r"[A-Za-z0-9_.+!-]{1,240}\.whl")
+_PREFIX = "wheel-"
+_ABANDONED_S = 24 * 3600
+_POLL_S = 0.1
+
+
+class Downloader:
+    """Wheels over HTTP(S) on kept connections, safe for many threads; `close` ends them.
+
+    The hosts that a lock names were checked when it was made; `policy` says where these may
+    redirect to.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        policy: HostPolicy,
+        *,
+        ca_bundle: Path | None = None,
+        timeout_s: float = 30.0,
+    ) -> None:
+        self._folder = folder
+        self._policy = policy
+        folder.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(folder)
+        limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
+        trusted = ssl.create_default_context(cafile=str(ca_bundle) if ca_bundle else None)
+        self._client = httpx.Client(
+            limits=limits,
+            timeout=timeout_s,
+            verify=trusted,
+            headers={"Accept-Encoding": "identity"},  # the hash is over the file, not a packing
+        )
+
+    def close(self) -> None:
+        """End the connections."""
+        self._client.close()
+
+    @contextmanager
+    def wheel(
+        self, wanted: LockedWheel, check: Callable[[int], None] = lambda _: None
+    ) -> Iterator[Path]:
+        """The wheel as a file of its own name for as long as the context lasts.
+
+        `check` is called with the bytes of each chunk, with 0 while waiting, and may raise to stop.
+        Raises NoWheelError (gone from the index), BadWheelError (not the bytes that were locked),
+        IndexUnreachableError, DiskFullError.
+        """
+        if not _FILENAME.fullmatch(wanted.filename):
+            raise BadWheelError(
+                f"{wanted.filename[:200]!r} in the lock is no file name of a wheel; lock again.",
+                package=wanted.name,
+            )
+        with (
+            disk_full(self._folder),
+            tempfile.TemporaryDirectory(dir=self._folder, prefix=_PREFIX) as folder,
+        ):
+            path = Path(folder) / wanted.filename
+            with path.open("wb") as file:
+                sha256 = self._fetch(wanted, file, check)
+            if sha256 != wanted.sha256:
+                raise BadWheelError(
+                    f"{wanted.filename} is not the file that was locked: its SHA-256 is "
+                    f"{sha256[:12]}…, not {wanted.sha256[:12]}…; resolve again with --upgrade, "
+                    "and ask who runs the index.",
+                    package=wanted.name,
+                )
+            yield path
+
+    def _fetch(self, wanted: LockedWheel, file: BinaryIO, check: Callable[[int], None]) -> str:
+        """Write the wheel, each answer from where the last one broke; returns the hex SHA-256."""
+        digest = hashlib.sha256()
+        failures = furthest = 0
+        while True:
+            try:
+                with self._opened(wanted, file.tell()) as response:
+                    if response.status_code != httpx.codes.PARTIAL_CONTENT:
+                        digest = hashlib.sha256()
+                        file.seek(0)
+                        file.truncate()
+                    for chunk in response.iter_raw(CHUNK_BYTES):
+                        check(len(chunk))
+                        _check_size(wanted, file.tell() + len(chunk))
+                        digest.update(chunk)
+                        file.write(chunk)
+                    if file.tell() < wanted.size_bytes:
+                        raise httpx.ReadError("ended early", request=response.request)
+            except httpx.TransportError as error:
+                if file.tell() > furthest + CHUNK_BYTES:  # it goes on, if slowly
+                    furthest, failures = file.tell(), 0
+                failures += 1
+                if failures == ATTEMPTS:
+                    raise IndexUnreachableError(
+                        f"The package index at {_url(wanted).host} did not deliver "
+                        f"{wanted.filename}; try again later.",
+                        package=wanted.name,
+                    ) from error
+                _wait((2**failures) * random.uniform(0.1, 0.2), check)  # noqa: S311
+            else:
+                return digest.hexdigest()
+
+    @contextmanager
+    def _opened(self, wanted: LockedWheel, offset: int) -> Iterator[httpx.Response]:
+        """The answer that holds the wheel, or its rest, after a few redirects to allowed hosts."""
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        url = _url(wanted)
+        for _ in range(REDIRECTS + 1):
+            if url.scheme not in ("https", "http"):
+                raise NoWheelError(
+                    f"{wanted.filename} has no http(s) address in the lock; lock it from an index.",
+                    package=wanted.name,
+                )
+            with self._client.stream("GET", url, headers=headers) as response:
+                if response.is_redirect and response.next_request is not None:
+                    url = response.next_request.url
+                    self._policy.check(url.host, NoWheelError)
+                    continue
+                status = response.status_code
+                if status in _RETRIED:
+                    raise httpx.ReadError(f"status {status}", request=response.request)
+                if offset and not _is_rest(response, offset) and status != httpx.codes.OK:
+                    headers = {}  # it can't send a part
+                    continue
+                if status not in (httpx.codes.OK, httpx.codes.PARTIAL_CONTENT):
+                    raise NoWheelError(
+                        f"The index answered {status} for {wanted.filename}; it may have been "
+                        "deleted: resolve again with --upgrade.",
+                        package=wanted.name,
+                    )
+                yield response
+                return
+        raise NoWheelError(
+            f"The index redirects {wanted.filename} in a circle; ask who runs it.",
+            package=wanted.name,
+        )
+
+
+def _url(wanted: LockedWheel) -> httpx.URL:
+    try:
+        return httpx.URL(wanted.url)
+    except httpx.InvalidURL as error:
+        raise NoWheelError(
+            f"{wanted.filename} has no readable address in the lock; lock again.",
+            package=wanted.name,
+        ) from error
+
+
+def _is_rest(response: httpx.Response, offset: int) -> bool:
+    told = response.headers.get("Content-Range", "")
+    return response.status_code == httpx.codes.PARTIAL_CONTENT and told.startswith(
+        f"bytes {offset}-"
+    )
+
+
+def _check_size(wanted: LockedWheel, received: int) -> None:
+    if received > (wanted.size_bytes or MAX_WHEEL_BYTES):
+        raise BadWheelError(
+            f"{wanted.filename} is longer than the index says; resolve again with --upgrade.",
+            package=wanted.name,
+        )
+
+
+def _wait(seconds: float, check: Callable[[int], None]) -> None:
+    ends = time.monotonic() + seconds
+    while (left := ends - time.monotonic()) > 0:
+        check(0)
+        time.sleep(min(left, _POLL_S))
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what killed processes left a day ago or earlier."""
+    for path in folder.glob(f"{_PREFIX}*"):
+        if path.stat().st_mtime < time.time() - _ABANDONED_S:
+            shutil.rmtree(path, ignore_errors=True)

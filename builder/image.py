@@ -1,0 +1,120 @@
+"""An image from its parts: config and manifest, the same bytes for the same parts on any day."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from builder.layers.archive import GID, UID
+from builder.model import CONFIG_TYPE, MANIFEST_TYPE, Base, Descriptor, Layer, Lock
+from builder.skeleton import HOME, PREFIX, START, USER
+from builder.stores.protocol import Manifest
+
+CREATED = "1980-01-01T00:00:00Z"
+"""A fixed time: the same environment made tomorrow is the same image."""
+
+PORT = 8888
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A layer of the image and the sentence that `docker history` shows for it."""
+
+    layer: Layer
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """An image ready to publish: config bytes with their descriptor, and the manifest."""
+
+    config: bytes
+    config_descriptor: Descriptor
+    manifest: Manifest
+    layers: tuple[Layer, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """What a node without any of it must fetch."""
+        parts = [layer.descriptor.size_bytes for layer in self.layers]
+        return sum(parts) + len(self.config) + len(self.manifest.data)
+
+
+def assemble(base: Base, parts: Sequence[Part], labels: Mapping[str, str]) -> Assembled:
+    """Config and manifest (OCI image-spec 1.1) of the base's layers with the parts on top."""
+    layers = base.layers + tuple(part.layer for part in parts)
+    history = [{"created": CREATED, "created_by": f"base {base.name}"}] * len(base.layers)
+    history += [{"created": CREATED, "created_by": f"kitbag: {part.title}"} for part in parts]
+    config = canonical(
+        {
+            "architecture": base.platform.arch,
+            "os": base.platform.os,
+            "created": CREATED,
+            "config": {
+                "Env": [f"{key}={value}" for key, value in environment(base).items()],
+                "Entrypoint": [START],
+                "User": f"{UID}:{GID}",  # numbers, so that Kubernetes can see it isn't root
+                "WorkingDir": HOME,
+                "ExposedPorts": {f"{PORT}/tcp": {}},
+                "Labels": dict(sorted({**base.labels, **labels}.items())),
+            },
+            "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
+            "history": history,
+        }
+    )
+    descriptor = Descriptor(CONFIG_TYPE, digest_of(config), len(config))
+    manifest = canonical(
+        {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST_TYPE,
+            "config": descriptor.as_oci(),
+            "layers": [layer.descriptor.as_oci() for layer in layers],
+        }
+    )
+    return Assembled(
+        config, descriptor, Manifest(MANIFEST_TYPE, digest_of(manifest), manifest), layers
+    )
+
+
+def environment(base: Base) -> dict[str, str]:
+    """The image's environment variables: the base's, with the environment's prefix first."""
+    known = dict(item.split("=", 1) for item in base.env if "=" in item)
+    path = known.get("PATH", DEFAULT_PATH)
+    return known | {
+        "PATH": f"{PREFIX}/bin:{path}",
+        "VIRTUAL_ENV": PREFIX,
+        "HOME": HOME,
+        "NB_USER": USER,
+        "NB_UID": str(UID),
+        "NB_GID": str(GID),
+        "LANG": known.get("LANG", "C.UTF-8"),
+        "SHELL": "/bin/bash",
+    }
+
+
+def labels_of(base: Base, lock: Lock, compiler: str | None) -> dict[str, str]:
+    """Labels that follow from lock and base alone, so that they can't make two digests of one."""
+    return {
+        "org.opencontainers.image.base.digest": base.digest,
+        "org.opencontainers.image.base.name": base.name,
+        "org.opencontainers.image.title": "Kitbag environment",
+        "kitbag.dev/way": "layered",
+        "kitbag.dev/python": base.python.version,
+        "kitbag.dev/lock": digest_of(lock.text.encode()),
+        "kitbag.dev/packages": str(len(lock.wheels)),
+        "kitbag.dev/bytecode": f"cpython-{compiler}" if compiler else "none",
+    }
+
+
+def canonical(value: Mapping[str, Any]) -> bytes:
+    """JSON with one spelling: sorted keys, no spaces, UTF-8."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def digest_of(data: bytes) -> str:
+    """`sha256:` and the hex digest."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"

@@ -1,0 +1,289 @@
+"""The layered way: a lock and a base become an image in a store, and only what is new is moved.
+
+lock ─> groups ─> known? ──yes──> mounted or already there ──┐
+                    └──no──> download ─> splice ─> push ─────┴─> config ─> manifest
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from functools import partial
+from typing import BinaryIO
+
+from builder import image, record, skeleton
+from builder.download import Downloader
+from builder.errors import CancelledError
+from builder.index import Known, LayerIndex
+from builder.layers import archive, bytecode
+from builder.layers.cache import LayerCache, Recipe
+from builder.layers.group import Group, group
+from builder.making import Maker
+from builder.model import LAYER_TYPE, Base, Descriptor, Image, Layer, Lock, Step
+from builder.stages import after, left_at_failure
+from builder.stores.protocol import Store
+from builder.streams import Chunks
+
+PUSHERS = 4
+_POLL_S = 0.1
+_TAG_DIGITS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a build works with, kept from build to build; all safe for threads."""
+
+    store: Store
+    index: LayerIndex
+    cache: LayerCache
+    downloader: Downloader
+    compiler: bytecode.Compiler | None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedLayer:
+    """A layer of the image to be: its key, what is in it, and what is known of it."""
+
+    key: str
+    group: Group
+    known: Known | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What a build took; sizes in bytes, `bytes_moved` into the store."""
+
+    packages: int
+    layers_known: int
+    layers_new: int
+    bytes_moved: int
+    bytes_downloaded: int
+    image_bytes: int
+
+
+def recipe(base: Base, tools: Tools) -> Recipe:
+    """What decides the bytes of layers on this base, beside the wheels."""
+    compiler = tools.compiler
+    version = compiler.interpreter.version if compiler else None
+    return Recipe(skeleton.PREFIX, base.python.minor, version)
+
+
+def planned_layers(lock: Lock, base: Base, tools: Tools) -> list[PlannedLayer]:
+    """The package layers of the image from the bottom up, with what the index knows of them."""
+    how = recipe(base, tools)
+    groups = group(lock.wheels, len(base.layers))
+    keys = [how.key(*(item.sha256 for item in member.wheels)) for member in groups]
+    known = tools.index.known(keys, tools.store.name)
+    return [
+        PlannedLayer(key, member, known.get(key)) for key, member in zip(keys, groups, strict=True)
+    ]
+
+
+def build(
+    lock: Lock,
+    base: Base,
+    repo: str,
+    tools: Tools,
+    *,
+    report: Callable[[Step], None] = lambda _: None,
+    pushing: Callable[[], None] = lambda: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> tuple[Image, Stats]:
+    """Make the image, push it to `repo` and publish it under its digest.
+
+    The manifest also gets a tag made of the digest, so that no registry takes it for garbage.
+    Nothing is published before all of it is there. `pushing` is called when all package layers are
+    in the store. Raises the errors of builder.errors, and CancelledError soon after `cancelled`
+    says so.
+    """
+    return _Build(lock, base, repo, tools, report, cancelled).run(pushing)
+
+
+class _Build:
+    def __init__(
+        self,
+        lock: Lock,
+        base: Base,
+        repo: str,
+        tools: Tools,
+        report: Callable[[Step], None],
+        cancelled: Callable[[], bool],
+    ) -> None:
+        self._lock, self._base, self._repo, self._tools = lock, base, repo, tools
+        self._report, self._cancelled = report, cancelled
+        self._failed = threading.Event()
+        self._moved_bytes = 0
+        self._mutex = threading.Lock()
+
+    def run(self, pushing: Callable[[], None]) -> tuple[Image, Stats]:
+        tools, base = self._tools, self._base
+        how = recipe(base, tools)
+        plan = planned_layers(self._lock, base, tools)
+        fresh = [item for item in plan if item.known is None]
+        known = [item.known.layer.descriptor.digest for item in plan if item.known]
+        missing = tools.store.missing(
+            self._repo, [*known, *(layer.descriptor.digest for layer in base.layers)]
+        )
+        count = len(self._lock.wheels)
+        packages = f"{count} package" if count == 1 else f"{count} packages"
+        said = f"{packages}: {len(plan) - len(fresh)} layers known, {len(fresh)} new"
+        self._report(Step("phase", "building", said))
+        maker = Maker(how, tools.cache, tools.downloader, tools.compiler, self._check, self._report)
+        with maker, left_at_failure(ThreadPoolExecutor(PUSHERS, "push")) as pushers:
+            bases = [
+                pushers.submit(self._put_base, layer)
+                for layer in base.layers
+                if layer.descriptor.digest in missing
+            ]
+            contents = [self._layer(item, missing, maker, pushers) for item in plan]
+            own = [
+                pushers.submit(self._put_own, partial(skeleton.write, base=base)),
+                pushers.submit(self._put_own, partial(record.write, base=base, lock=self._lock)),
+            ]
+            self._await([*bases, *contents, *own])
+        below, above = (future.result() for future in own)
+        layers = [future.result() for future in contents]
+        pushing()
+        made = self._publish(plan, layers, below, above, how)
+        stats = Stats(
+            packages=len(self._lock.wheels),
+            layers_known=len(plan) - len(fresh),
+            layers_new=len(fresh),
+            bytes_moved=self._moved_bytes,
+            bytes_downloaded=maker.downloaded_bytes,
+            image_bytes=made.size_bytes,
+        )
+        return made, stats
+
+    def _await(self, futures: Sequence[Future[Layer]]) -> None:
+        """Wait for all, or for the first failure or cancellation, which stops the others."""
+        pending = set(futures)
+        try:
+            while pending:
+                done, pending = wait(pending, timeout=_POLL_S, return_when=FIRST_EXCEPTION)
+                for future in done:
+                    future.result()
+                self._check()
+        except BaseException:
+            self._failed.set()
+            for future in pending:
+                future.cancel()
+            raise
+
+    def _layer(
+        self, item: PlannedLayer, missing: set[str], maker: Maker, pushers: ThreadPoolExecutor
+    ) -> Future[Layer]:
+        """The layer's future; work is begun for what isn't in the repository yet."""
+        if item.known and item.known.layer.descriptor.digest not in missing:
+            there: Future[Layer] = Future()
+            there.set_result(item.known.layer)
+            return there
+        sources = [repo for repo in item.known.repos if repo != self._repo] if item.known else []
+        if item.known and sources:
+            return pushers.submit(self._mount, item, item.known.layer, sources[0], maker)
+        wheels = maker.begin(item.group.wheels)
+        return after(wheels, partial(pushers.submit, self._push, item, wheels, maker))
+
+    def _push(self, item: PlannedLayer, wheels: Sequence[Future[str]], maker: Maker) -> Layer:
+        path, written = maker.layer(item.key, wheels)
+        return self._put(written, lambda: path.open("rb"))
+
+    def _mount(self, item: PlannedLayer, layer: Layer, source: str, maker: Maker) -> Layer:
+        """Mount a known layer; if the store can't, make its bytes again and push them."""
+
+        def again() -> BinaryIO:
+            path, written = maker.layer(item.key, maker.begin(item.group.wheels))
+            if written.digest != layer.descriptor.digest:
+                raise _OtherBytesError
+            return path.open("rb")
+
+        try:
+            return self._put_layer(layer, again, source)
+        except _OtherBytesError:  # the index remembers a layer that nobody can make any more
+            return self._push(item, maker.begin(item.group.wheels), maker)
+
+    def _put_base(self, layer: Layer) -> Layer:
+        """A layer of the base, which the same store holds: a mount, or else one streamed copy."""
+        store = self._tools.store
+        source = repo_of(self._base, store)
+
+        def stream() -> BinaryIO:
+            return io.BufferedReader(Chunks(store.blob(source, layer.descriptor.digest)))
+
+        return self._put_layer(layer, stream, source)
+
+    def _put_own(self, write: Callable[[BinaryIO], archive.Written]) -> Layer:
+        out = io.BytesIO()
+        written = write(out)
+        return self._put(written, partial(io.BytesIO, out.getvalue()))
+
+    def _put(self, written: archive.Written, open_blob: Callable[[], BinaryIO]) -> Layer:
+        descriptor = Descriptor(LAYER_TYPE, written.digest, written.size_bytes)
+        return self._put_layer(Layer(descriptor, written.diff_id), open_blob)
+
+    def _put_layer(
+        self, layer: Layer, open_blob: Callable[[], BinaryIO], mount_from: str | None = None
+    ) -> Layer:
+        def opened() -> BinaryIO:
+            self._check()  # also before a store's next try
+            return open_blob()
+
+        self._check()
+        put = self._tools.store.put_blob(
+            self._repo, layer.descriptor, opened, mount_from=mount_from
+        )
+        with self._mutex:
+            self._moved_bytes += put.moved_bytes
+        return layer
+
+    def _publish(
+        self,
+        plan: Sequence[PlannedLayer],
+        layers: Sequence[Layer],
+        below: Layer,
+        above: Layer,
+        how: Recipe,
+    ) -> Image:
+        self._check()
+        tools = self._tools
+        titles = [item.group.title for item in plan]
+        parts = [
+            image.Part(below, "an empty environment and its user"),
+            *map(image.Part, layers, titles),
+            image.Part(above, "the lock"),
+        ]
+        labels = image.labels_of(self._base, self._lock, how.compiler)
+        made = image.assemble(self._base, parts, labels)
+        config = partial(io.BytesIO, made.config)
+        put = tools.store.put_blob(self._repo, made.config_descriptor, config)
+        self._check()  # the last moment: what comes now publishes the image
+        tools.store.put_manifest(self._repo, made.manifest, tags=[tag_of(made.manifest.digest)])
+        self._moved_bytes += put.moved_bytes + len(made.manifest.data)
+        keys = [item.key for item in plan]
+        tools.index.record(zip(keys, layers, strict=True), tools.store.name, self._repo)
+        digest = made.manifest.digest
+        return Image(
+            tools.store.reference(self._repo, digest), digest, made.size_bytes, made.layers
+        )
+
+    def _check(self) -> None:
+        if self._failed.is_set() or self._cancelled():
+            raise CancelledError("The build was cancelled.")
+
+
+class _OtherBytesError(Exception):
+    """A layer came out otherwise than the index remembers it."""
+
+
+def tag_of(digest: str) -> str:
+    """The tag that keeps an image from a registry's collection of untagged manifests."""
+    return f"sha256-{digest.removeprefix('sha256:')[:_TAG_DIGITS]}"
+
+
+def repo_of(base: Base, store: Store) -> str:
+    """The repository of the store that holds the base, from its pullable name."""
+    marker = store.reference("x", base.digest).removesuffix(f"x@{base.digest}")
+    return base.image.removeprefix(marker).partition("@")[0]

@@ -1,0 +1,86 @@
+"""Lock what was detected."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from packaging.specifiers import SpecifierSet
+
+from builder.detect import Detected, Kind, Requirements, read_requirements
+from builder.errors import EngineNeededError, InvalidSpecError
+from builder.lock import pylock
+from builder.lock.allowed import check_asked, check_locked
+from builder.lock.given import lock_given
+from builder.lock.model import DEFAULT_SEED, Target, UvSettings
+from builder.lock.resolve import Resolver, with_seed
+from builder.model import Lock, Way
+
+
+def lock(
+    checkout_root: Path,
+    detected: Detected,
+    target: Target,
+    *,
+    uv: UvSettings,
+    previous: Lock | None = None,
+    upgrade: bool = False,
+    seed: Sequence[str] = DEFAULT_SEED,
+    extras: Collection[str] = (),
+    groups: Collection[str] = (),
+) -> Lock:
+    """Exact wheels for everything that the detected files ask for, and for the seed packages.
+
+    Versions of `previous` are kept where they fit, unless `upgrade`. `extras` and `groups` are
+    those of a pyproject.toml. Raises UnresolvableError, NoWheelError, InvalidSpecError (with file
+    and line), EngineNeededError, IndexUnreachableError, TooLargeError, DiskFullError,
+    CancelledError and TimedOutError.
+    """
+    if detected.way is not Way.LAYERED:
+        raise EngineNeededError(detected.why)
+    _check_python(detected, target)
+    if previous is not None and (previous.python, previous.platform) != (
+        target.minor,
+        target.platform,
+    ):
+        previous = None
+    with tempfile.TemporaryDirectory(prefix="kitbag-lock-") as name:
+        folder = Path(name)
+        if detected.kind in (Kind.PYLOCK, Kind.UV_LOCK):
+            found = lock_given(checkout_root, detected, target, uv, folder, extras, groups)
+        else:
+            wanted = read_requirements(checkout_root, detected, extras, groups)
+            users = check_asked(wanted, uv)
+            # A source that replaces the index may do so with one that has not the seed packages.
+            together = wanted.index_url is None and not wanted.no_index
+            asked = with_seed(wanted, seed) if together else wanted
+            found = Resolver(asked, target, uv, folder, previous, upgrade=upgrade).lock()
+            if users:
+                check_locked(found.wheels, uv)
+        there = {wheel.name for wheel in found.wheels}
+        missing = tuple(
+            each for each in with_seed(Requirements(), seed).asked if each.name not in there
+        )
+        if not missing:
+            return found
+        alone = Requirements(asked=missing)
+        seeds = Resolver(alone, target, uv, folder, previous, upgrade=upgrade).lock()
+        more = [wheel for wheel in seeds.wheels if wheel.name not in there]
+        return pylock.merge(found, more, target)
+
+
+def _check_python(detected: Detected, target: Target) -> None:
+    """Refuse to lock for another Python than the source asks for; patch releases don't count."""
+    asked = detected.python
+    fits = asked is None or asked.split(".")[:2] == target.minor.split(".")
+    if fits and detected.requires_python is not None:
+        asked = detected.requires_python
+        newest = target.python if target.python.count(".") == 2 else f"{target.minor}.99"
+        fits = SpecifierSet(asked).contains(newest, prereleases=True)
+    if not fits:
+        raise InvalidSpecError(
+            f"The source asks for Python {asked}, but the base has {target.python}; choose another "
+            "base, or another Python in the source.",
+            file=detected.files[0] if detected.files else "",
+        )

@@ -1,0 +1,131 @@
+"""What a lock is made for, and how uv is run for it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from packaging.markers import Environment
+from packaging.tags import Tag, compatible_tags, cpython_tags
+
+from builder.errors import InvalidSpecError
+from builder.model import Accelerator, Platform
+from builder.source import HostPolicy
+
+DEFAULT_SEED = ("pip",)
+
+_PYTHON = re.compile(r"3\.(\d{1,2})(\.\d{1,3})?")
+_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+# The manylinux targets that uv knows beside manylinux2014 (`uv pip compile --python-platform`).
+_MANYLINUX = (28, *range(31, 41))
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The Python, C library and machine that wheels must fit.
+
+    `python` is 3.11 or a full 3.11.4; `glibc` is the base's, None for musl. Raises InvalidSpecError
+    for a Python that is not CPython 3 or a machine that wheels are not made for.
+    """
+
+    python: str = "3.11"
+    glibc: tuple[int, int] | None = (2, 36)
+    platform: Platform = field(default_factory=Platform)
+    accelerator: Accelerator = Accelerator.CPU
+
+    def __post_init__(self) -> None:
+        if _PYTHON.fullmatch(self.python) is None:
+            raise InvalidSpecError(f"'{self.python[:20]}' is no Python; give one such as 3.11.")
+        if self.platform.os != "linux" or self.platform.arch not in _MACHINES:
+            raise InvalidSpecError(
+                f"Images are made for linux/amd64 and linux/arm64, not for {self.platform}."
+            )
+
+    @property
+    def minor(self) -> str:
+        """Major and minor version, such as 3.11."""
+        return ".".join(self.python.split(".")[:2])
+
+    @property
+    def full(self) -> str:
+        """A full version, such as 3.11.0 where only 3.11 was given."""
+        return self.python if self.python.count(".") == 2 else f"{self.python}.0"
+
+    @property
+    def machine(self) -> str:
+        """The machine as wheels name it, such as x86_64."""
+        return _MACHINES[self.platform.arch]
+
+    @property
+    def uv_platform(self) -> str:
+        """uv's name for the platform: the newest manylinux that the base's glibc is enough for."""
+        if self.glibc is None:
+            return f"{self.machine}-unknown-linux-musl"
+        fitting = [minor for minor in _MANYLINUX if (2, minor) <= self.glibc]
+        if not fitting:
+            return f"{self.machine}-manylinux_2_17"
+        return f"{self.machine}-manylinux_2_{fitting[-1]}"
+
+    def tags(self) -> tuple[Tag, ...]:
+        """The wheel tags that fit, best first."""
+        machine = self.machine
+        if self.glibc is None:
+            platforms = [f"musllinux_1_{minor}_{machine}" for minor in (2, 1, 0)]
+        else:
+            minors = range(self.glibc[1], 4, -1) if self.glibc[0] == 2 else range(40, 4, -1)
+            old = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
+            platforms = []
+            for minor in minors:
+                platforms.append(f"manylinux_2_{minor}_{machine}")
+                if minor in old:
+                    platforms.append(f"{old[minor]}_{machine}")
+        platforms.append(f"linux_{machine}")
+        version = (3, int(self.minor.split(".")[1]))
+        interpreter = f"cp{version[0]}{version[1]}"
+        return (
+            *cpython_tags(version, [interpreter], platforms),
+            *compatible_tags(version, interpreter, platforms),
+        )
+
+    def environment(self) -> Environment:
+        """The values that environment markers are evaluated with."""
+        return {
+            "implementation_name": "cpython",
+            "implementation_version": self.full,
+            "os_name": "posix",
+            "platform_machine": self.machine,
+            "platform_python_implementation": "CPython",
+            "platform_release": "",
+            "platform_system": "Linux",
+            "platform_version": "",
+            "python_full_version": self.full,
+            "python_version": self.minor,
+            "sys_platform": "linux",
+        }
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class UvSettings:
+    """How uv is run.
+
+    `cache_dir` is shared by all builds of a worker. `index_url` None means uv's own default. The
+    indexes here may hold credentials, which reach no lock and no error; `user_indexes` allows
+    sources to name indexes of their own, on the hosts that `hosts` allows. `index_strategy` is
+    uv's, for the indexes here. `ca_bundle` is a PEM file that is trusted beside nothing else.
+    """
+
+    cache_dir: Path
+    index_url: str | None = None
+    extra_index_urls: tuple[str, ...] = ()
+    index_strategy: str = "first-index"
+    user_indexes: bool = True
+    hosts: HostPolicy = field(default_factory=HostPolicy)
+    ca_bundle: Path | None = None
+    timeout_s: float = 180.0
+    cancelled: Callable[[], bool] = _never

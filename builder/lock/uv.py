@@ -1,0 +1,127 @@
+"""Run uv so that nothing but what is passed here decides what it resolves."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import uv
+
+from builder.lock.model import Target, UvSettings
+from builder.source.process import Ran, run
+
+CONFIG = "uv.toml"
+
+# A released file never changes, though not every mirror says so: its metadata is asked for once.
+_FILES_STAY = 'cache-control = { files = "max-age=365000000, immutable" }'
+_KEPT = ("PATH", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+
+
+class Uv:
+    """uv with one set of settings and a folder for its files; all its calls share one deadline."""
+
+    def __init__(self, settings: UvSettings, folder: Path) -> None:
+        self.settings = settings
+        self.folder = folder
+        self._deadline = time.monotonic() + settings.timeout_s
+
+    def __call__(self, *arguments: str) -> Ran:
+        """Run a subcommand; the caller reads the status."""
+        self.settings.cache_dir.mkdir(parents=True, exist_ok=True)
+        config = self.folder / CONFIG
+        if not config.exists():
+            config.touch(mode=0o600)
+        return run(
+            [uv.find_uv_bin(), *arguments, "--config-file", str(config), "--cache-dir",
+             str(self.settings.cache_dir), "--no-python-downloads", "--no-progress",
+             "--color", "never"],
+            env=self._environment(),
+            cwd=self.folder,
+            deadline=self._deadline,
+            cancelled=self.settings.cancelled,
+        )  # fmt: skip
+
+    def compile(self, target: Target, source: Path, output: Path, more: Sequence[str] = ()) -> Ran:
+        """`uv pip compile` of `source` into `output`, a pylock.NAME.toml that may hold versions to
+        prefer."""
+        return self(
+            "pip", "compile", str(source), "--output-file", str(output), "--format", "pylock.toml",
+            "--quiet", "--no-header", "--no-annotate", "--only-binary", ":all:",
+            "--python-version", target.python, "--python-platform", target.uv_platform,
+            "--python", sys.executable, *more,
+        )  # fmt: skip
+
+    def _environment(self) -> dict[str, str]:
+        kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        for name in _PROXIES:
+            kept |= {each: os.environ[each] for each in (name, name.lower()) if each in os.environ}
+        if self.settings.ca_bundle is not None:
+            kept["SSL_CERT_FILE"] = str(self.settings.ca_bundle)
+            kept.pop("SSL_CERT_DIR", None)
+        return kept | {"HOME": str(self.folder), "LC_ALL": "C"}
+
+
+@dataclass(frozen=True, slots=True)
+class Indexes:
+    """Where a run looks for packages: what a uv.toml says of it, in uv's order of precedence."""
+
+    default: str | None = None
+    extra: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+    find_links: tuple[str, ...] = ()
+    no_index: bool = False
+    pre: bool = False
+    strategy: str = "first-index"
+
+    def write(self, folder: Path) -> None:
+        """Write the uv.toml: it may hold credentials, so it keeps them off the command line, and
+        only its owner may read it."""
+        lines = [
+            f"index-strategy = {json.dumps(self.strategy)}",
+            f"no-index = {json.dumps(self.no_index)}",
+        ]
+        if self.find_links:
+            lines.append(f"find-links = {json.dumps(list(self.find_links))}")
+        if self.pre:
+            lines.append('prerelease = "allow"')
+        for url in self.users:
+            lines += ["[[index]]", f"url = {json.dumps(url)}"]
+        for url in self.extra:
+            lines += ["[[index]]", f"url = {json.dumps(url)}", _FILES_STAY]
+        if self.default is not None:
+            lines += [
+                "[[index]]",
+                f"url = {json.dumps(self.default)}",
+                "default = true",
+                _FILES_STAY,
+            ]
+        config = folder / CONFIG
+        config.touch(mode=0o600)
+        config.write_text("\n".join(lines) + "\n")
+
+
+@functools.cache
+def own_index() -> str | None:
+    """The index that uv asks when it is told of none, by its own word; None if it does not say."""
+    with tempfile.TemporaryDirectory(prefix="kitbag-uv-") as name:
+        folder = Path(name)
+        (folder / "none.in").touch()
+        ran = run(
+            [uv.find_uv_bin(), "pip", "compile", "none.in", "--emit-index-url", "--no-header",
+             "--quiet", "--no-config", "--offline", "--no-cache", "--python", sys.executable],
+            env={"PATH": os.environ.get("PATH", ""), "HOME": name},
+            cwd=folder,
+            deadline=time.monotonic() + 30,
+            cancelled=lambda: False,
+        )  # fmt: skip
+    match = re.search(r"^--index-url (\S+)$", ran.out.decode(errors="replace"), re.MULTILINE)
+    return match[1] if match else None

@@ -1,0 +1,81 @@
+"""What a registry's refusal means, as one sentence that says what to do."""
+
+from __future__ import annotations
+
+import re
+
+from builder.errors import StoreRefusedError
+from builder.stores.parse import parse_object
+
+MAX_QUOTE = 300
+
+_REPO_PATH = re.compile(r"/v2/(.+)/(?:blobs|manifests|tags)/")
+_QUOTA = re.compile(r"quota|exceed|storage limit|insufficient storage", re.IGNORECASE)
+
+
+def problem(
+    *,
+    host: str,
+    method: str,
+    path: str,
+    status: int,
+    text: str,
+    logged_in: bool,
+    denied: bool = False,
+) -> StoreRefusedError:
+    """The error for a status that ends an operation; `text` is the body, without secrets.
+
+    `denied` says that a 401 is about the right to do this, and not about who asks.
+    """
+    match = _REPO_PATH.match(path)
+    place = f"{host}/{match[1]}" if match else host
+    codes, said = _read(text)
+    quoted = f" ({said})" if said else ""
+    writing = method in ("POST", "PUT", "PATCH", "DELETE")
+    wish = "push to" if writing else "pull from"
+    if status == 507 or _QUOTA.search(said):
+        sentence = f"{place} is out of quota{quoted}: delete old versions or ask for more"
+    elif status == 401 and not logged_in:
+        sentence = (
+            f"{place} wants credentials{quoted}: run `docker login {host}`, or add it to the "
+            "Docker config"
+        )
+    elif status == 401 and not denied:
+        sentence = (
+            f"{host} does not accept the credentials for {place}{quoted}: run `docker login "
+            f"{host}` again, or correct the Docker config"
+        )
+    elif status == 403 or denied:
+        sentence = (
+            f"{host} does not allow this login to {wish} {place}{quoted}: ask its operator for "
+            "that right, or use another login"
+        )
+    elif status == 404 and writing and "MANIFEST_BLOB_UNKNOWN" not in codes:
+        sentence = f"{place} does not exist{quoted}: create the repository, then build again"
+    elif status == 405 and writing:
+        sentence = (
+            f"{place} takes no pushes{quoted}: it is read-only or a cache, choose another registry"
+        )
+    elif status == 413:
+        sentence = (
+            f"{place} refuses blobs of this size{quoted}: ask its operator to raise the limit"
+        )
+    else:
+        sentence = (
+            f"{place} refused a {method} with HTTP {status}{quoted}: check the name and the "
+            "registry's log"
+        )
+    return StoreRefusedError(sentence, host=host, status=status)
+
+
+def _read(text: str) -> tuple[frozenset[str], str]:
+    """The error codes of a registry's JSON and its first message, in one short clean line."""
+    try:
+        errors = parse_object(text)["errors"]
+        codes = frozenset(str(error.get("code", "")) for error in errors[:16])
+        first = errors[0]
+        said = str(first.get("message") or first.get("code") or "")
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+        return frozenset(), ""
+    clean = " ".join("".join(c if c.isprintable() else " " for c in said).split())
+    return codes, clean[:MAX_QUOTE].rstrip(".")

@@ -1,0 +1,1 @@
+"""What exists: namespaces, environments, versions, builds, events, layers, bases, tokens."""

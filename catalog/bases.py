@@ -1,0 +1,85 @@
+"""Bases by name: the current one of each, and what the name meant before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from catalog.errors import BaseNotFoundError
+from catalog.models import Base, Json
+from catalog.types import utcnow
+from catalog.upsert import insert_or_update
+
+_ATTEMPTS = 5
+
+
+def add(session: Session, *, name: str, digest: str, image: str, record: Json) -> Base:
+    """Make this digest what the name means; the one before stays in the history.
+
+    `record` is the JSON value of `builder.model.Base`.
+    """
+    row = {
+        "name": name,
+        "digest": digest,
+        "image": image,
+        "record": dict(record),
+        "current": True,
+        "created_at": utcnow(),
+    }
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            with session.begin_nested():
+                session.execute(
+                    update(Base)
+                    .where(Base.name == name, Base.digest != digest, Base.current)
+                    .values(current=False)
+                    .execution_options(synchronize_session=False)
+                )
+                insert_or_update(
+                    session,
+                    Base,
+                    row,
+                    key=("name", "digest"),
+                    update=("image", "record", "current", "created_at"),
+                )
+            break
+        except IntegrityError:
+            # Another process made its own base current between the two statements.
+            if attempt == _ATTEMPTS:
+                raise
+    return get(session, name)
+
+
+def current(session: Session, name: str) -> Base | None:
+    """What the name means now; None if nothing has that name."""
+    return session.scalars(
+        select(Base)
+        .where(Base.name == name, Base.current)
+        .execution_options(populate_existing=True)
+    ).one_or_none()
+
+
+def get(session: Session, name: str) -> Base:
+    """What the name means now; raises BaseNotFoundError."""
+    base = current(session, name)
+    if base is None:
+        raise BaseNotFoundError(
+            f"There is no base {name[:200]!r}; see the list of bases, or add one with "
+            "'kitbag-server base add'."
+        )
+    return base
+
+
+def every(session: Session) -> Sequence[Base]:
+    """The current base of each name, by name."""
+    return session.scalars(select(Base).where(Base.current).order_by(Base.name)).all()
+
+
+def history(session: Session, name: str) -> Sequence[Base]:
+    """All that the name ever meant, the newest first."""
+    return session.scalars(
+        select(Base).where(Base.name == name).order_by(Base.created_at.desc(), Base.id.desc())
+    ).all()

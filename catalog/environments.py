@@ -1,0 +1,97 @@
+"""Environments: made at their first build, listed and searched by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import and_, select, tuple_
+from sqlalchemy.orm import Session, contains_eager
+
+from catalog import names
+from catalog.errors import EnvironmentNotFoundError
+from catalog.models import Environment, Namespace, Version
+from catalog.types import utcnow
+from catalog.upsert import insert_missing
+
+
+def get_or_create(session: Session, full_name: str) -> Environment:
+    """The environment of that name, made if there is none; raises InvalidNameError."""
+    namespace, name = names.split(full_name)
+    found = _by_name(session, namespace, name)
+    if found is None:
+        now = utcnow()
+        insert_missing(session, Namespace, [{"name": namespace, "created_at": now}])
+        insert_missing(
+            session,
+            Environment,
+            [
+                {
+                    "namespace": namespace,
+                    "name": name,
+                    "description": "",
+                    "last_version": 0,
+                    "created_at": now,
+                    "updated_at": now,
+                }
+            ],
+        )
+        found = _by_name(session, namespace, name)
+    if found is None:
+        raise RuntimeError(f"The environment {full_name} vanished while it was made.")
+    return found
+
+
+def get(session: Session, full_name: str) -> Environment:
+    """The environment of that name; raises EnvironmentNotFoundError, also for impossible names."""
+    namespace, _, name = full_name.partition("/")
+    found = _by_name(session, namespace, name)
+    if found is None:
+        raise EnvironmentNotFoundError(
+            f"There is no environment {full_name[:200]!r}; list the environments to find its name."
+        )
+    return found
+
+
+def _by_name(session: Session, namespace: str, name: str) -> Environment | None:
+    return session.scalars(
+        select(Environment).where(Environment.namespace == namespace, Environment.name == name)
+    ).one_or_none()
+
+
+def search(
+    session: Session,
+    *,
+    query: str = "",
+    namespace: str | None = None,
+    after: str | None = None,
+    limit: int = 100,
+) -> Sequence[tuple[Environment, Version | None]]:
+    """Environments in the order of their names with their newest versions, after the name `after`.
+
+    `query` is a part of NAMESPACE/NAME in any case.
+    """
+    statement = (
+        select(Environment, Version)
+        .outerjoin(
+            Version,
+            and_(
+                Version.environment_id == Environment.id,
+                Version.number == Environment.last_version,
+            ),
+        )
+        # Left to itself the version would join its environment again, with an inner join.
+        .options(contains_eager(Version.environment))
+        .order_by(Environment.namespace, Environment.name)
+        .limit(limit)
+    )
+    if namespace is not None:
+        statement = statement.where(Environment.namespace == namespace)
+    if query:
+        full_name = Environment.namespace + "/" + Environment.name
+        statement = statement.where(full_name.icontains(query, autoescape=True))
+    if after is not None:
+        before_namespace, _, before_name = after.partition("/")
+        statement = statement.where(
+            tuple_(Environment.namespace, Environment.name) > tuple_(before_namespace, before_name)
+        )
+    return [(row[0], row[1]) for row in session.execute(statement)]

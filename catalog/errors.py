@@ -1,0 +1,59 @@
+"""What the catalog answers when it can't do what it was asked."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class CatalogError(Exception):
+    """The message is one sentence for a person; `type` is the stable slug of docs/errors.md."""
+
+    type: ClassVar[str] = "internal"
+
+
+class InvalidNameError(CatalogError):
+    """An environment's name is not NAMESPACE/NAME in the allowed letters."""
+
+    type = "invalid-request"
+
+
+class EnvironmentNotFoundError(CatalogError):
+    """No environment has that name."""
+
+    type = "environment-not-found"
+
+
+class VersionNotFoundError(CatalogError):
+    """The environment has no such version, or a commit prefix fits several."""
+
+    type = "version-not-found"
+
+
+class BuildNotFoundError(CatalogError):
+    """No build has that id."""
+
+    type = "build-not-found"
+
+
+class BaseNotFoundError(CatalogError):
+    """No base has that name."""
+
+    type = "base-not-found"
+
+
+class BuildEndedError(CatalogError):
+    """The build is ready or failed, so it can't be cancelled."""
+
+    type = "build-ended"
+
+
+class IllegalTransitionError(CatalogError):
+    """The state machine has no such step; a programming error, or a worker that came too late."""
+
+    type = "conflict"
+
+
+class LostBuildError(CatalogError):
+    """The build was handed to another attempt: this worker was taken for dead and must stop."""
+
+    type = "conflict"

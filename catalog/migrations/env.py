@@ -1,0 +1,17 @@
+"""Run by Alembic: migrates over the connection that `catalog.engine.migrate` holds locked."""
+
+from __future__ import annotations
+
+from alembic import context
+
+import catalog.build_models  # noqa: F401 - registers its tables
+from catalog.models import Model
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Model.metadata,
+    transactional_ddl=True,
+    render_as_batch=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,207 @@
+"""Namespaces, environments and what was made of them: versions, locks, bases, layers, tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from catalog.types import JsonColumn, RowId, UtcDateTime, utcnow
+
+Json = Mapping[str, Any]
+
+
+class Model(DeclarativeBase):
+    """The declarative base; constraint names are fixed so that a migration can name them."""
+
+    metadata: ClassVar[MetaData] = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: UtcDateTime(),
+        Json: JsonColumn,
+        list[Json]: JsonColumn,
+    }
+
+
+class Namespace(Model):
+    """A person's or a group's corner; its name is the first half of an environment's."""
+
+    __tablename__ = "namespaces"
+
+    name: Mapped[str] = mapped_column(String(63), primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class Environment(Model):
+    """A named line of versions; `last_version` counts them, so numbers have no gaps."""
+
+    __tablename__ = "environments"
+    __table_args__ = (UniqueConstraint("namespace", "name"),)
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    namespace: Mapped[str] = mapped_column(ForeignKey("namespaces.name"))
+    name: Mapped[str] = mapped_column(String(63))
+    description: Mapped[str] = mapped_column(Text, default="")
+    last_version: Mapped[int] = mapped_column(Integer, default=0)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    updated_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+    @property
+    def full_name(self) -> str:
+        """NAMESPACE/NAME."""
+        return f"{self.namespace}/{self.name}"
+
+
+class Lock(Model):
+    """The text of a pylock.toml, kept once however many versions were made from it."""
+
+    __tablename__ = "locks"
+
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    text: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class Version(Model):
+    """An immutable build result, numbered 1, 2, 3… within its environment.
+
+    `packages` lists {"name", "version", "size_bytes"}; `layers` lists {"digest", "size_bytes",
+    "packages": [names]} in manifest order. A rollback is a new number with the facts of the old
+    one, `build_id` included.
+    """
+
+    __tablename__ = "versions"
+    __table_args__ = (
+        UniqueConstraint("environment_id", "number"),
+        Index(None, "request_key", "number"),
+        Index(None, "environment_id", "commit"),
+        Index(None, "digest"),
+        Index(None, "content_key"),
+    )
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    environment_id: Mapped[int] = mapped_column(ForeignKey("environments.id"))
+    number: Mapped[int] = mapped_column(Integer)
+    image: Mapped[str] = mapped_column(Text)
+    digest: Mapped[str] = mapped_column(String(80))
+    request: Mapped[Json] = mapped_column(deferred=True)
+    request_key: Mapped[str] = mapped_column(String(64))
+    content_key: Mapped[str] = mapped_column(String(80))
+    lock_sha256: Mapped[str | None] = mapped_column(ForeignKey("locks.sha256"))
+    packages: Mapped[list[Json]] = mapped_column(deferred=True)
+    package_count: Mapped[int] = mapped_column(Integer)
+    layers: Mapped[list[Json]] = mapped_column(deferred=True)
+    commit: Mapped[str | None] = mapped_column(String(64))
+    python: Mapped[str] = mapped_column(String(32))
+    accelerator: Mapped[str] = mapped_column(String(16))
+    base_name: Mapped[str] = mapped_column(Text)
+    base_digest: Mapped[str] = mapped_column(String(80))
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    platform: Mapped[str] = mapped_column(String(64))
+    build_id: Mapped[str] = mapped_column(ForeignKey("builds.id"), index=True)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    created_by: Mapped[str] = mapped_column(Text, default="")
+
+    environment: Mapped[Environment] = relationship(lazy="joined", innerjoin=True)
+    lock: Mapped[Lock | None] = relationship(lazy="raise")
+    refs: Mapped[list[VersionRef]] = relationship(
+        lazy="selectin", order_by="VersionRef.name", viewonly=True
+    )
+
+
+class VersionRef(Model):
+    """A git branch of the source, pointing at the newest version made from it.
+
+    Commits need no row: `Version.commit` is indexed, and a commit never moves.
+    """
+
+    __tablename__ = "version_refs"
+
+    environment_id: Mapped[int] = mapped_column(ForeignKey("environments.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    version_id: Mapped[int] = mapped_column(ForeignKey("versions.id"), index=True)
+    moved_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class LayerRow(Model):
+    """A layer that was made before: what it was made from (`key`) and what came out."""
+
+    __tablename__ = "layers"
+
+    key: Mapped[str] = mapped_column(String(128), primary_key=True)
+    digest: Mapped[str] = mapped_column(String(80), index=True)
+    diff_id: Mapped[str] = mapped_column(String(80))
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    last_used_at: Mapped[datetime] = mapped_column(default=utcnow, index=True)
+
+
+class LayerPlace(Model):
+    """A repository of a store that holds a blob, from which it can be mounted."""
+
+    __tablename__ = "layer_places"
+
+    digest: Mapped[str] = mapped_column(String(80), primary_key=True)
+    store: Mapped[str] = mapped_column(String(255), primary_key=True)
+    repo: Mapped[str] = mapped_column(String(255), primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class Base(Model):
+    """A named image to build on; `current` marks the one a name means now, the rest is history.
+
+    `record` is the JSON value of `builder.model.Base`.
+    """
+
+    __tablename__ = "bases"
+    __table_args__ = (
+        UniqueConstraint("name", "digest"),
+        Index(
+            "uq_bases_current_name",
+            "name",
+            unique=True,
+            sqlite_where=text("current"),
+            postgresql_where=text("current"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    name: Mapped[str] = mapped_column(String(255))
+    digest: Mapped[str] = mapped_column(String(80))
+    image: Mapped[str] = mapped_column(Text)
+    record: Mapped[Json]
+    current: Mapped[bool] = mapped_column(Boolean, default=True)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class Token(Model):
+    """A caller's credential, kept as the SHA-256 of its secret."""
+
+    __tablename__ = "tokens"
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    name: Mapped[str] = mapped_column(String(255))
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    revoked_at: Mapped[datetime | None]

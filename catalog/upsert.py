@@ -1,0 +1,45 @@
+"""INSERT … ON CONFLICT, which SQLAlchemy spells differently for each database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from catalog.models import Model
+
+# SQLite takes at most 32,766 parameters in a statement.
+ROWS_AT_ONCE = 500
+
+
+def _insert(session: Session, model: type[Model]) -> postgresql.Insert | sqlite.Insert:
+    if session.get_bind().dialect.name == "postgresql":
+        return postgresql.insert(model)
+    return sqlite.insert(model)
+
+
+def insert_missing(session: Session, model: type[Model], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert the rows that aren't there yet; the others stay as they are."""
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        statement = _insert(session, model).values(list(rows[start : start + ROWS_AT_ONCE]))
+        session.execute(statement.on_conflict_do_nothing())
+
+
+def insert_or_update(
+    session: Session,
+    model: type[Model],
+    row: Mapping[str, Any],
+    *,
+    key: Sequence[str],
+    update: Sequence[str],
+) -> None:
+    """Insert the row, or set the columns `update` of the row that has the same `key`."""
+    statement = _insert(session, model).values(dict(row))
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=list(key),
+            set_={column: statement.excluded[column] for column in update},
+        )
+    )

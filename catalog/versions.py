@@ -1,0 +1,224 @@
+"""Versions: added by a build or a rollback, found by number, `latest`, commit or branch."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Select, select, update
+from sqlalchemy.orm import Session, undefer
+
+from catalog import environments
+from catalog.errors import VersionNotFoundError
+from catalog.models import Environment, Json, Lock, Version, VersionRef
+from catalog.text import storable
+from catalog.types import utcnow
+from catalog.upsert import insert_missing, insert_or_update
+
+LATEST = "latest"
+_COMMIT_PREFIX = re.compile(r"[0-9a-f]{7,64}")
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
+
+
+@dataclass(frozen=True, slots=True)
+class VersionFacts:
+    """What a build found out about its image.
+
+    `image` is REGISTRY/REPO@DIGEST; `lock` the text of the pylock.toml or None for the binder way;
+    `packages` are {"name", "version", "size_bytes"}; `layers` {"digest", "size_bytes", "packages"}
+    in manifest order; `size_bytes` the compressed image; `branches` the git branches to move here.
+    """
+
+    image: str
+    digest: str
+    content_key: str
+    python: str
+    accelerator: str
+    base_name: str
+    base_digest: str
+    size_bytes: int
+    platform: str
+    lock: str | None = None
+    packages: Sequence[Json] = ()
+    layers: Sequence[Json] = ()
+    commit: str | None = None
+    branches: Sequence[str] = ()
+
+
+def add(
+    session: Session,
+    environment_id: int,
+    facts: VersionFacts,
+    *,
+    request: Json,
+    request_key: str,
+    build_id: str,
+    created_by: str,
+) -> Version:
+    """Add the environment's next version, keep its lock and move its branches, all or nothing."""
+    version = Version(
+        environment_id=environment_id,
+        number=_next_number(session, environment_id),
+        image=facts.image,
+        digest=facts.digest,
+        request=request,
+        request_key=request_key,
+        content_key=facts.content_key,
+        lock_sha256=None if facts.lock is None else _keep_lock(session, facts.lock),
+        packages=[dict(package) for package in facts.packages],
+        package_count=len(facts.packages),
+        layers=[dict(layer) for layer in facts.layers],
+        commit=facts.commit,
+        python=facts.python,
+        accelerator=facts.accelerator,
+        base_name=facts.base_name,
+        base_digest=facts.base_digest,
+        size_bytes=facts.size_bytes,
+        platform=facts.platform,
+        build_id=build_id,
+        created_by=created_by,
+    )
+    session.add(version)
+    session.flush()
+    for branch in facts.branches:
+        insert_or_update(
+            session,
+            VersionRef,
+            {
+                "environment_id": environment_id,
+                "name": storable(branch),
+                "version_id": version.id,
+                "moved_at": utcnow(),
+            },
+            key=("environment_id", "name"),
+            update=("version_id", "moved_at"),
+        )
+    session.refresh(version, ["environment", "refs"])
+    return version
+
+
+def _next_number(session: Session, environment_id: int) -> int:
+    """Counting in the environment's row serialises its writers: an undone one leaves no gap."""
+    return session.execute(
+        update(Environment)
+        .where(Environment.id == environment_id)
+        .values(last_version=Environment.last_version + 1, updated_at=utcnow())
+        .returning(Environment.last_version)
+        .execution_options(synchronize_session=False)
+    ).scalar_one()
+
+
+def _keep_lock(session: Session, text: str) -> str:
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    insert_missing(session, Lock, [{"sha256": sha256, "text": text, "created_at": utcnow()}])
+    return sha256
+
+
+def find(session: Session, full_name: str, wanted: str = LATEST, *, whole: bool = False) -> Version:
+    """The version that `wanted` names: a number, `latest`, a commit's first 7 digits or more, or a
+    branch, tried in this order.
+
+    A commit that was built again means its newest version. `whole` loads the columns that lists
+    leave out too, and the lock. Raises EnvironmentNotFoundError or VersionNotFoundError.
+    """
+    environment = environments.get(session, full_name)
+    statement = select(Version).where(Version.environment_id == environment.id)
+    if whole:
+        statement = statement.options(
+            undefer(Version.packages),
+            undefer(Version.layers),
+            undefer(Version.request),
+        )
+    found = _find(session, environment, statement, wanted)
+    if found is None:
+        have = (
+            f"it has 1 to {environment.last_version}" if environment.last_version else "it has none"
+        )
+        raise VersionNotFoundError(
+            f"{environment.full_name} has no version {wanted[:200]!r}: {have}, and the branches "
+            "and commits that its history shows."
+        )
+    return found
+
+
+def _find(
+    session: Session, environment: Environment, statement: Select[Version], wanted: str
+) -> Version | None:
+    found: Version | None = None
+    if wanted == LATEST:
+        return session.scalars(
+            statement.where(Version.number == environment.last_version)
+        ).one_or_none()
+    if _NUMBER.fullmatch(wanted):
+        found = session.scalars(statement.where(Version.number == int(wanted))).one_or_none()
+    if found is None and _COMMIT_PREFIX.fullmatch(wanted):
+        found = _by_commit(session, environment, statement, wanted)
+    if found is None:
+        found = session.scalars(
+            statement.join(VersionRef, VersionRef.version_id == Version.id).where(
+                VersionRef.environment_id == environment.id, VersionRef.name == wanted
+            )
+        ).one_or_none()
+    return found
+
+
+def _by_commit(
+    session: Session, environment: Environment, statement: Select[Version], prefix: str
+) -> Version | None:
+    commits = session.scalars(
+        select(Version.commit)
+        .where(Version.environment_id == environment.id, Version.commit.startswith(prefix))
+        .distinct()
+        .limit(2)
+    ).all()
+    if len(commits) > 1:
+        raise VersionNotFoundError(
+            f"Several commits of {environment.full_name} begin with {prefix}; give more digits."
+        )
+    if not commits:
+        return None
+    return session.scalars(
+        statement.where(Version.commit == commits[0]).order_by(Version.number.desc()).limit(1)
+    ).one()
+
+
+def lock_text(session: Session, version: Version) -> str | None:
+    """The pylock.toml that the version was made from; None where there was none."""
+    if version.lock_sha256 is None:
+        return None
+    return session.get_one(Lock, version.lock_sha256).text
+
+
+def history(
+    session: Session, full_name: str, *, before: int | None = None, limit: int = 100
+) -> Sequence[Version]:
+    """Versions, the newest first, with numbers below `before`; raises EnvironmentNotFoundError."""
+    environment = environments.get(session, full_name)
+    statement = select(Version).where(Version.environment_id == environment.id)
+    if before is not None:
+        statement = statement.where(Version.number < before)
+    return session.scalars(statement.order_by(Version.number.desc()).limit(limit)).all()
+
+
+def resolve(session: Session, name: str) -> Version:
+    """The version that NAMESPACE/NAME[:VERSION] means; raises like `find`."""
+    full_name, _, wanted = name.partition(":")
+    return find(session, full_name, wanted or LATEST)
+
+
+def rollback(session: Session, full_name: str, to: str, *, created_by: str = "") -> Version:
+    """A new version number with the facts of an old one; raises like `find`."""
+    old = find(session, full_name, to, whole=True)
+    copied = {
+        column.key: getattr(old, column.key)
+        for column in Version.__mapper__.column_attrs
+        if column.key not in {"id", "number", "created_at", "created_by"}
+    }
+    number = _next_number(session, old.environment_id)
+    version = Version(**copied, number=number, created_by=created_by)
+    session.add(version)
+    session.flush()
+    session.refresh(version, ["environment", "refs"])
+    return version

@@ -1,0 +1,200 @@
+"""build, plan, logs, cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+import click
+
+from kitbag.cli.output import (
+    as_json,
+    clean,
+    print_changes,
+    print_fields,
+    print_json,
+    print_json_line,
+    short,
+    size,
+)
+
+if TYPE_CHECKING:
+    from kitbag.builds import Build, Event, Plan
+    from kitbag.client import Client
+    from kitbag.source import Source
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+# The options of a request that go to the SDK as they are.
+_Asked: TypeAlias = Any
+
+_REQUEST = (
+    click.argument("place", metavar="[PATH|GIT_URL]", default="."),
+    click.option("--ref", metavar="R", help="A branch, tag or commit of the git repository."),
+    click.option("--subdir", metavar="D", help="The folder of it that is meant."),
+    click.option("--name", metavar="NS/NAME", help="The environment; default/FOLDER by default."),
+    click.option(
+        "--accelerator",
+        type=click.Choice(["cpu", "cuda", "tpu"]),
+        default="cpu",
+        show_default=True,
+        help="What the environment computes on.",
+    ),
+    click.option("--python", metavar="3.11", help="The Python version; what fits by default."),
+    click.option("--base", metavar="NAME|IMAGE", help="What to build on; auto by default."),
+    click.option("--upgrade", is_flag=True, help="Resolve anew, not from the last lock."),
+)
+
+
+def _request(command: _F) -> _F:
+    for decorate in reversed(_REQUEST):
+        command = decorate(command)
+    return command
+
+
+@click.command()
+@_request
+@click.option("--no-wait", is_flag=True, help="Print the build's id and don't wait for it.")
+@as_json
+def build(
+    place: str, ref: str | None, subdir: str | None, no_wait: bool, json_: bool, **asked: _Asked
+) -> None:
+    """Build an image of a folder, a requirements file or a git repository.
+
+    Prints REGISTRY/REPO@sha256:… on stdout and progress on stderr.
+    """
+    from kitbag.client import Client
+
+    source = _source(place, ref, subdir)
+    with Client() as client:
+        begun = client.build(source, **asked)
+        if not no_wait:
+            begun = _waited(client, begun, json_)
+    if json_:
+        print_json(begun.json)
+    else:
+        click.echo(begun.id if no_wait else begun.image)
+
+
+def _waited(client: Client, begun: Build, json_: bool) -> Build:
+    from kitbag.builds import BuildState
+    from kitbag.cli import progress
+    from kitbag.errors import BuildFailedError, UnreachableError
+
+    if begun.state is BuildState.READY:
+        click.echo(f"{begun.environment}:{begun.version} was built already", err=True)
+        return begun
+    try:
+        with progress.on_stderr() as shown:
+            shown.begun(begun)
+            ready = client.wait(begun, on_event=shown.event)
+            shown.ended(ready)
+    except BuildFailedError:
+        if json_:
+            print_json(client.build_status(begun.id).json)
+        raise
+    except UnreachableError as error:
+        raise UnreachableError(
+            f"{error}; build {begun.id} may go on: `kitbag logs -f {begun.id}` follows it"
+        ) from error
+    except KeyboardInterrupt as error:
+        click.echo(
+            f"kitbag: build {begun.id} goes on: `kitbag logs -f {begun.id}` follows it,"
+            f" `kitbag cancel {begun.id}` stops it",
+            err=True,
+        )
+        raise SystemExit(130) from error
+    return ready
+
+
+@click.command()
+@_request
+@as_json
+def plan(place: str, ref: str | None, subdir: str | None, json_: bool, **asked: _Asked) -> None:
+    """Show what `build` would do with the same arguments."""
+    from kitbag.client import Client
+
+    source = _source(place, ref, subdir)
+    with Client() as client:
+        planned = client.plan(source, **asked)
+    if json_:
+        print_json(planned.json)
+    else:
+        _print_plan(planned)
+
+
+def _print_plan(planned: Plan) -> None:
+    base = planned.base
+    unknown = sum(package.known is False for package in planned.packages)
+    known = "" if unknown == 0 else f", {unknown} of them never built"
+    print_fields(
+        (
+            ("way", f"{planned.way.value}: {planned.why}"),
+            ("files", ", ".join(planned.files)),
+            ("python", planned.python or ""),
+            ("base", f"{base.get('name', '')} {short(base.get('digest') or '')}".strip()),
+            ("packages", f"{len(planned.packages)}{known}"),
+            ("layers", f"{planned.layers_known} known, {planned.layers_new} new"),
+            ("to move", f"{size(planned.bytes_to_move)} of {size(planned.image_bytes)}"),
+            ("to download", size(planned.bytes_to_download)),
+        )
+    )
+    print_changes(planned)
+    for warning in planned.warnings:
+        click.secho(clean(f"warning: {warning}"), err=True)
+
+
+@click.command()
+@click.argument("build_id", metavar="BUILD")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the build ends.")
+@as_json
+def logs(build_id: str, follow: bool, json_: bool) -> None:
+    """Show what happened in a build."""
+    from kitbag.client import Client
+
+    with Client() as client:
+        for event in client.follow(build_id) if follow else client.events(build_id):
+            if json_:
+                print_json_line(event.json)
+            else:
+                _print_event(event)
+
+
+def _print_event(event: Event) -> None:
+    from kitbag.builds import EventKind
+
+    if event.kind is EventKind.PROGRESS:
+        return
+    at = event.at.astimezone().strftime("%H:%M:%S ") if event.at else ""
+    what = event.kind.value if event.kind is EventKind.WARNING else event.phase
+    text = event.message or " ".join(f"{k}={v}" for k, v in event.data.items() if v is not None)
+    click.echo(clean(f"{at}{f'{what}: ' if what else ''}{text}"))
+
+
+@click.command()
+@click.argument("build_id", metavar="BUILD")
+@as_json
+def cancel(build_id: str, json_: bool) -> None:
+    """Stop a build."""
+    from kitbag.builds import BuildState
+    from kitbag.client import Client
+
+    with Client() as client:
+        build = client.cancel(build_id)
+    if json_:
+        print_json(build.json)
+    elif build.state is BuildState.CANCELLED:
+        click.echo(f"{build.id} is cancelled")
+    else:
+        click.echo(f"{build.id} is being cancelled")
+
+
+def _source(place: str, ref: str | None, subdir: str | None) -> Source:
+    from kitbag.source import Folder, find
+
+    source = find(place, ref=ref, subdir=subdir)
+    if isinstance(source, Folder) and source.left_out:
+        shown = ", ".join(source.left_out[:3])
+        more = len(source.left_out) - 3
+        rest = f" and {more} more" if more > 0 else ""
+        click.echo(clean(f"kitbag: left out: {shown}{rest}"), err=True)
+    return source

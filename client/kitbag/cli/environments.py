@@ -1,0 +1,198 @@
+"""resolve, ls, show, history, diff, rollback."""
+
+from __future__ import annotations
+
+import click
+
+from kitbag.cli.output import (
+    ago,
+    as_json,
+    clean,
+    counted,
+    print_changes,
+    print_fields,
+    print_json,
+    print_table,
+    short,
+    size,
+)
+from kitbag.errors import KitbagError
+
+
+@click.command()
+@click.argument("environment", metavar="NS/NAME[:VERSION]")
+@as_json
+def resolve(environment: str, json_: bool) -> None:
+    """Print the digest reference of an environment."""
+    from kitbag.client import Client
+
+    with Client() as client:
+        resolved = client.resolve(environment)
+    if json_:
+        print_json(resolved.json)
+    else:
+        click.echo(resolved.image)
+
+
+@click.command()
+@click.argument("query", required=False)
+@click.option("--namespace", metavar="NS", help="Only environments of this namespace.")
+@as_json
+def ls(query: str | None, namespace: str | None, json_: bool) -> None:
+    """List environments, those with QUERY in their name where given."""
+    from kitbag.client import Client
+
+    with Client() as client:
+        found = list(client.environments(query, namespace=namespace))
+    if json_:
+        print_json({"items": [environment.json for environment in found]})
+        return
+    print_table(
+        ("ENVIRONMENT", "VERSION", "PACKAGES", "SIZE", "PYTHON", "UPDATED", "DIGEST"),
+        (
+            (
+                environment.name,
+                str(latest.number) if latest else "-",
+                str(latest.packages) if latest else "-",
+                size(latest.size_bytes) if latest else "-",
+                (latest.python if latest else None) or "-",
+                ago(environment.updated_at),
+                short(latest.digest) if latest else "-",
+            )
+            for environment in found
+            for latest in (environment.latest,)
+        ),
+    )
+
+
+@click.command()
+@click.argument("environment", metavar="NS/NAME[:VERSION]")
+@as_json
+def show(environment: str, json_: bool) -> None:
+    """Show a version: its image, packages and layers."""
+    from kitbag.client import Client
+
+    with Client() as client:
+        version = client.version(environment)
+    if json_:
+        print_json(version.json)
+        return
+    print_fields(
+        (
+            ("version", version.name),
+            ("image", version.image),
+            ("created", ago(version.created_at)),
+            ("commit", version.commit or ""),
+            ("refs", ", ".join(version.refs)),
+            ("python", version.python or ""),
+            ("accelerator", version.accelerator or ""),
+            ("base", version.base or ""),
+            ("size", size(version.size_bytes)),
+            ("build", version.build or ""),
+        )
+    )
+    if version.packages_list:
+        click.echo()
+        packages = version.packages_list
+        print_table(
+            ("PACKAGE", "VERSION", "SIZE"),
+            ((item.name, item.version, size(item.size_bytes)) for item in packages),
+        )
+    if version.layers:
+        click.echo()
+        print_table(
+            ("LAYER", "SIZE", "HOLDS"),
+            (
+                (short(layer.digest), size(layer.size_bytes), _holds(layer.packages))
+                for layer in version.layers
+            ),
+        )
+
+
+def _holds(packages: tuple[str, ...]) -> str:
+    named = ", ".join(packages[:3])
+    return f"{named}, {len(packages) - 3} more" if len(packages) > 3 else named
+
+
+@click.command()
+@click.argument("environment", metavar="NS/NAME")
+@as_json
+def history(environment: str, json_: bool) -> None:
+    """List the versions of an environment, newest first."""
+    from kitbag.client import Client
+
+    with Client() as client:
+        found = list(client.versions(environment))
+    if json_:
+        print_json({"items": [version.json for version in found]})
+        return
+    print_table(
+        ("VERSION", "CREATED", "COMMIT", "REFS", "PACKAGES", "SIZE", "DIGEST"),
+        (
+            (
+                str(version.number),
+                ago(version.created_at),
+                (version.commit or "-")[:12],
+                ", ".join(version.refs) or "-",
+                str(version.packages),
+                size(version.size_bytes),
+                short(version.digest),
+            )
+            for version in found
+        ),
+    )
+
+
+@click.command()
+@click.argument("before", metavar="NS/NAME[:A]")
+@click.argument("after", metavar="[NS/NAME]:B")
+@as_json
+def diff(before: str, after: str, json_: bool) -> None:
+    """Show what changed from one version of an environment to another."""
+    from kitbag.client import Client
+
+    name, first, second = _both(before, after)
+    with Client() as client:
+        found = client.diff(name, first, second)
+    if json_:
+        print_json(found.json)
+        return
+    print_changes(found)
+    if found.base:
+        click.secho(clean(f"~ base {found.base[0]} -> {found.base[1]}"), fg="yellow")
+    shared = counted(found.layers_shared, "layer")
+    click.echo(f"{shared} shared, {size(found.bytes_to_move)} to move")
+
+
+def _both(before: str, after: str) -> tuple[str, str, str]:
+    """The environment and its two versions."""
+    from kitbag.refs import EnvRef
+
+    try:
+        one = EnvRef.parse(before)
+        two = EnvRef.parse(one.environment + after if after.startswith(":") else after)
+    except ValueError as error:
+        raise KitbagError(str(error)) from error
+    if one.environment != two.environment:
+        raise KitbagError(
+            f"{one.environment} and {two.environment} are two environments: diff compares versions"
+            " of one"
+        )
+    return one.environment, one.version or "latest", two.version or "latest"
+
+
+@click.command()
+@click.argument("environment", metavar="NS/NAME")
+@click.option("--to", required=True, metavar="V", help="The version whose image to have again.")
+@as_json
+def rollback(environment: str, to: str, json_: bool) -> None:
+    """Make a new version with the image of an old one."""
+    from kitbag.client import Client
+
+    with Client() as client:
+        version = client.rollback(environment, to)
+    if json_:
+        print_json(version.json)
+    else:
+        click.echo(f"kitbag: {version.name} is the image of version {clean(to)}", err=True)
+        click.echo(version.image)

@@ -1,0 +1,267 @@
+"""The SDK: everything a Kitbag server does for its users, as one class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
+
+from kitbag import config, events
+from kitbag.builds import Build, BuildState, Event, Plan
+from kitbag.errors import BuildFailedError, KitbagError
+from kitbag.refs import EnvRef
+from kitbag.source import Folder, Source, find
+from kitbag.transport import Transport
+from kitbag.versions import Diff, Environment, Json, Resolved, Version
+
+if TYPE_CHECKING:
+    from typing import Self
+
+_T = TypeVar("_T")
+
+# The server gives a worker 60 s to plan.
+_PLAN_S = 90.0
+_UPLOAD_S = 300.0
+_PAGE = 100
+
+
+class Client:
+    """A Kitbag server.
+
+    `url` and `token` default to KITBAG_URL and KITBAG_TOKEN, then to what `kitbag login` saved,
+    then to http://127.0.0.1:8484 without a token. Every method raises KitbagError with one sentence
+    that says what to do, with the server's `problem` where it named one, and UnreachableError where
+    it did not answer within `timeout_s`.
+    """
+
+    def __init__(
+        self, url: str | None = None, token: str | None = None, *, timeout_s: float = 30.0
+    ) -> None:
+        self._transport = Transport(config.load(url, token), timeout_s=timeout_s)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections to the server."""
+        self._transport.close()
+
+    @property
+    def url(self) -> str:
+        """The server's address."""
+        return self._transport.url
+
+    # Builds
+
+    def build(
+        self,
+        source: str | Path | Source = ".",
+        *,
+        name: str | None = None,
+        ref: str | None = None,
+        subdir: str | None = None,
+        python: str | None = None,
+        base: str | None = None,
+        accelerator: str = "cpu",
+        upgrade: bool = False,
+    ) -> Build:
+        """Ask for an image of a folder, a requirements file or a git repository; doesn't wait.
+
+        `source` is a path or a git URL, `name` is NS/NAME and comes from the folder or repository
+        if None. The same request again gives the same build. `upgrade` resolves anew instead of
+        keeping the packages of the last lock.
+        """
+        asked = {"python": python, "base": base, "accelerator": accelerator, "upgrade": upgrade}
+        answer = self._ask("/v1/builds", _source(source, ref, subdir), name, asked, _UPLOAD_S)
+        return self._read(Build.from_json, answer)
+
+    def plan(
+        self,
+        source: str | Path | Source = ".",
+        *,
+        name: str | None = None,
+        ref: str | None = None,
+        subdir: str | None = None,
+        python: str | None = None,
+        base: str | None = None,
+        accelerator: str = "cpu",
+        upgrade: bool = False,
+    ) -> Plan:
+        """What `build` would do with the same arguments; nothing is built."""
+        asked = {"python": python, "base": base, "accelerator": accelerator, "upgrade": upgrade}
+        answer = self._ask(
+            "/v1/plans", _source(source, ref, subdir), name, asked, _UPLOAD_S + _PLAN_S
+        )
+        return self._read(Plan.from_json, answer)
+
+    def build_status(self, build_id: str) -> Build:
+        """How far a build is."""
+        return self._read(Build.from_json, self._transport.get(f"/v1/builds/{_part(build_id)}"))
+
+    def builds(
+        self, environment: str | None = None, *, state: BuildState | None = None
+    ) -> Iterator[Build]:
+        """Builds, newest first; of one environment or in one state where asked."""
+        query = {"environment": environment, "state": state.value if state else None}
+        return self._pages(Build.from_json, "/v1/builds", "before", query)
+
+    def follow(
+        self, build_id: str, *, after: int = 0, timeout_s: float | None = None
+    ) -> Iterator[Event]:
+        """A build's events behind number `after` as they happen, until it ends.
+
+        Broken connections are made again and no event comes twice. Raises StillRunningError after
+        `timeout_s`; the build goes on regardless.
+        """
+        path = f"/v1/builds/{_part(build_id)}/events"
+        return events.follow(self._transport, path, after=after, timeout_s=timeout_s)
+
+    def events(self, build_id: str, *, after: int = 0) -> Iterator[Event]:
+        """The events that a build has had so far, behind number `after`."""
+        path = f"/v1/builds/{_part(build_id)}/events"
+        while True:
+            items = self._transport.get(path, after=after)["items"]
+            yield from (self._read(Event.from_json, item) for item in items)
+            if not items:
+                return
+            after = int(items[-1]["seq"])
+
+    def wait(
+        self,
+        build: Build | str,
+        *,
+        timeout_s: float | None = None,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> Build:
+        """The build once it is ready.
+
+        `on_event` is shown each event. Raises BuildFailedError with the build's problem if it
+        failed or was cancelled, StillRunningError if it takes longer than `timeout_s`.
+        """
+        if isinstance(build, str) or not build.state.ended:
+            build_id = build if isinstance(build, str) else build.id
+            for event in self.follow(build_id, timeout_s=timeout_s):
+                if on_event:
+                    on_event(event)
+            build = self.build_status(build_id)
+        if build.state is BuildState.READY:
+            return build
+        if build.error:
+            raise BuildFailedError(build.error.sentence, build.error)
+        if build.state is BuildState.CANCELLED:
+            raise BuildFailedError(f"build {build.id} was cancelled")
+        raise BuildFailedError(f"build {build.id} failed: see `kitbag logs {build.id}`")
+
+    def cancel(self, build_id: str) -> Build:
+        """Stop a build; KitbagError if it has already ended otherwise."""
+        return self._read(Build.from_json, self._transport.delete(f"/v1/builds/{_part(build_id)}"))
+
+    # Environments and versions
+
+    def environments(
+        self, query: str | None = None, *, namespace: str | None = None
+    ) -> Iterator[Environment]:
+        """Environments by name; with `query` in the name, or of one namespace, where asked."""
+        asked = {"query": query, "namespace": namespace}
+        return self._pages(Environment.from_json, "/v1/environments", "after", asked)
+
+    def environment(self, name: str) -> Environment:
+        """The environment NS/NAME."""
+        return self._read(Environment.from_json, self._transport.get(_env_path(_env(name))))
+
+    def versions(self, name: str) -> Iterator[Version]:
+        """The versions of NS/NAME, newest first."""
+        path = f"{_env_path(_env(name))}/versions"
+        return self._pages(Version.from_json, path, "before", {})
+
+    def version(self, name: str) -> Version:
+        """NS/NAME[:VERSION] with its lock, packages and layers.
+
+        VERSION is a number, `latest` (the default), a commit or a branch.
+        """
+        ref = _env(name)
+        path = f"{_env_path(ref)}/versions/{_part(ref.version or 'latest')}"
+        return self._read(Version.from_json, self._transport.get(path))
+
+    def resolve(self, name: str) -> Resolved:
+        """The image that NS/NAME[:VERSION] stands for at this moment."""
+        answer = self._transport.get("/v1/resolve", env=str(_env(name)))
+        return self._read(Resolved.from_json, answer)
+
+    def diff(self, name: str, before: str, after: str) -> Diff:
+        """What changed in NS/NAME from one version to another."""
+        path = f"{_env_path(_env(name))}/diff"
+        answer = self._transport.get(path, **{"from": before, "to": after})
+        return self._read(Diff.from_json, answer)
+
+    def rollback(self, name: str, to: str) -> Version:
+        """A new version of NS/NAME with the image of an old one."""
+        path = f"{_env_path(_env(name))}/rollback"
+        return self._read(Version.from_json, self._transport.post(path, {"to": to}))
+
+    def _ask(
+        self,
+        path: str,
+        source: Source,
+        name: str | None,
+        asked: dict[str, Any],
+        timeout_s: float,
+    ) -> Any:  # noqa: ANN401 - JSON
+        body = {"environment": _env(name).environment if name else source.environment, **asked}
+        if isinstance(source, Folder):
+            with source.packed() as archive:
+                return self._transport.post_archive(path, body, archive, timeout_s=timeout_s)
+        body["source"] = source.as_json()
+        return self._transport.post(path, body, timeout_s=timeout_s)
+
+    def _pages(
+        self, read: Callable[[Json], _T], path: str, cursor: str, query: dict[str, str | None]
+    ) -> Iterator[_T]:
+        next_: str | None = None
+        while True:
+            page = self._transport.get(path, **query, **{"limit": _PAGE, cursor: next_})
+            for item in page["items"]:
+                yield self._read(read, item)
+            next_ = page.get("next")
+            if next_ is None:
+                return
+
+    def _read(self, read: Callable[[Json], _T], answer: Json) -> _T:
+        try:
+            return read(answer)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise KitbagError(
+                f"{self.url} answers what this kitbag doesn't know: update the older of the two"
+            ) from error
+
+
+def _source(source: str | Path | Source, ref: str | None, subdir: str | None) -> Source:
+    return find(source, ref=ref, subdir=subdir) if isinstance(source, (str, Path)) else source
+
+
+def _env(name: str) -> EnvRef:
+    try:
+        return EnvRef.parse(name)
+    except ValueError as error:
+        raise KitbagError(str(error)) from error
+
+
+def _env_path(ref: EnvRef) -> str:
+    return f"/v1/environments/{ref.namespace}/{ref.name}"
+
+
+def _part(text: str) -> str:
+    """One part of a path, whatever the text holds."""
+    if not text or text in (".", ".."):
+        raise KitbagError(f"{text!r} names nothing on the server: write an id or a version")
+    return quote(text, safe="")

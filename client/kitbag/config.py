@@ -1,0 +1,115 @@
+"""Where the server is and which token it takes: arguments, environment, `kitbag login`'s file.
+
+The file is `$XDG_CONFIG_HOME/kitbag/config.toml` (`~/.config` by default), readable by its owner
+alone, with one `url` and at most one `token`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from kitbag.errors import KitbagError
+
+DEFAULT_URL = "http://127.0.0.1:8484"
+
+_MAX_BYTES = 64 * 1024
+# What `save` writes: TOML whose basic strings are also JSON strings. Python 3.10 has no tomllib.
+_LINE = re.compile(r'\s*(url|token)\s*=\s*("(?:[^"\\]|\\.)*")\s*(?:#.*)?')
+_IGNORED = re.compile(r"\s*(?:#.*)?")
+
+
+@dataclass(frozen=True)
+class Config:
+    """A server's address, without a slash at its end, and the token to show there."""
+
+    url: str
+    token: str | None = field(default=None, repr=False)
+
+
+def path() -> Path:
+    """The configuration file, whether it is there or not."""
+    home = os.environ.get("XDG_CONFIG_HOME")
+    # The XDG base directory specification says that a relative path is to be ignored.
+    folder = Path(home) if home and Path(home).is_absolute() else Path.home() / ".config"
+    return folder / "kitbag" / "config.toml"
+
+
+def load(url: str | None = None, token: str | None = None) -> Config:
+    """The configuration in force: each value from the first place that has it.
+
+    The places are the arguments, KITBAG_URL and KITBAG_TOKEN, the file, the default. A token of the
+    file is for the URL of the file: it is not shown to any other server.
+    """
+    url = url or os.environ.get("KITBAG_URL") or None
+    # A secret out of a file often ends with a line end.
+    token = (token or os.environ.get("KITBAG_TOKEN") or "").strip() or None
+    saved = None if url and token else read(path())
+    if url is None:
+        url = saved.url if saved else DEFAULT_URL
+    url = checked(url)
+    if token is None and saved and saved.url == url:
+        token = saved.token
+    if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
+        raise KitbagError("the token has characters that no token has: copy it once more")
+    return Config(url, token)
+
+
+def checked(url: str) -> str:
+    """The URL without a slash at its end; KitbagError if no server can have such an address."""
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or parts.username or parts.password or parts.query or parts.fragment:
+        shown = re.sub(r"//[^/@]*@", "//…@", url)
+        raise KitbagError(f"{shown!r} is no server's address: write http(s)://HOST[:PORT]")
+    return url.rstrip("/")
+
+
+def read(file: Path) -> Config | None:
+    """What the file says, None if there is none; KitbagError where it can't be read."""
+    try:
+        with file.open("rb") as stream:
+            text = stream.read(_MAX_BYTES).decode()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise KitbagError(f"{file} can't be read: {reason}") from error
+    values: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        match = _LINE.fullmatch(line)
+        if match:
+            values[match[1]] = json.loads(match[2])
+        elif not _IGNORED.fullmatch(line):
+            raise KitbagError(f'{file}:{number}: only url = "…" and token = "…" are known here')
+    return Config(checked(values.get("url", DEFAULT_URL)), values.get("token") or None)
+
+
+def save(config: Config) -> Path:
+    """Write the file, whole or not at all, for its owner's eyes only; returns its path."""
+    file = path()
+    text = f"url = {json.dumps(config.url)}\n"
+    if config.token:
+        text += f"token = {json.dumps(config.token)}\n"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # mkstemp's files are 0600 from the start.
+        handle, name = tempfile.mkstemp(dir=file.parent, prefix=".config-")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                stream.write(text)
+            Path(name).replace(file)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise KitbagError(f"{file} can't be written: {error.strerror}") from error
+    return file

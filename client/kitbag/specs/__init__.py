@@ -1,0 +1,58 @@
+"""Where images live in manifests, and how to pin them there without touching another byte."""
+
+from .diff import diff
+from .errors import (
+    AliasError,
+    AmbiguousContainerError,
+    BadReferenceError,
+    DuplicateKeyError,
+    EncodingError,
+    InvalidYamlError,
+    KindsError,
+    RecompileError,
+    SharedImageError,
+    SpecError,
+    TemplateError,
+    TooBigError,
+    TooDeepError,
+    UnknownContainerError,
+    WriteError,
+)
+from .files import expand
+from .image import ImageRef
+from .kinds import Kind, Kinds
+from .kinds_file import builtin, extended
+from .pin import images, pin
+from .report import Change, Found, Pinned, Resolver, Target
+
+__all__ = [
+    "AliasError",
+    "AmbiguousContainerError",
+    "BadReferenceError",
+    "Change",
+    "DuplicateKeyError",
+    "EncodingError",
+    "Found",
+    "ImageRef",
+    "InvalidYamlError",
+    "Kind",
+    "Kinds",
+    "KindsError",
+    "Pinned",
+    "RecompileError",
+    "Resolver",
+    "SharedImageError",
+    "SpecError",
+    "Target",
+    "TemplateError",
+    "TooBigError",
+    "TooDeepError",
+    "UnknownContainerError",
+    "WriteError",
+    "builtin",
+    "diff",
+    "expand",
+    "extended",
+    "images",
+    "pin",
+]

@@ -1,0 +1,330 @@
+"""From a document to the places of the user's images in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from ..refs import ANNOTATION, SCHEME, EnvRef
+from . import path as paths
+from .errors import (
+    AmbiguousContainerError,
+    BadReferenceError,
+    RecompileError,
+    TemplateError,
+    TooDeepError,
+    WriteError,
+)
+from .kinds import Choose, Form, Kind, Kinds, Part, Place, join, text_at
+from .nodes import Mapping, Node, Scalar, Sequence, real
+from .path import Hit, members, walk
+from .read import not_yaml_yet
+from .sites import Findings, Site
+from .source import Source
+
+_DEFAULT_CONTAINER = 'metadata.annotations."kubectl.kubernetes.io/default-container"'
+_MAX_OBJECTS_DEEP = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Object:
+    """An object of a known kind, and what it inherits from the object around it."""
+
+    root: Node
+    at: str
+    kind: Kind
+    title: str
+    name: str
+    named: tuple[str, ...]
+    environment: EnvRef | None
+
+
+class Finder:
+    """Finds the user's images in the documents of one file; `container` narrows them to a name."""
+
+    def __init__(self, source: Source, kinds: Kinds, container: str | None = None) -> None:
+        self.source = source
+        self.kinds = kinds
+        self.container = container
+
+    def find(self, root: Node) -> Findings:
+        """The places in one document; none when its kind is not in the table."""
+        findings = Findings()
+        self._object(findings, root, "", (), None, 0)
+        unique = {(id(site.holder), site.key, site.path): site for site in findings.sites}
+        findings.sites = list(unique.values())
+        return findings
+
+    def _object(
+        self,
+        findings: Findings,
+        root: Node,
+        at: str,
+        named: tuple[str, ...],
+        around: _Object | None,
+        depth: int,
+    ) -> None:
+        if depth > _MAX_OBJECTS_DEEP:
+            raise TooDeepError(
+                self.source.filename,
+                self.source.line(root.start),
+                f"objects are nested over {_MAX_OBJECTS_DEEP} deep, which no manifest needs",
+            )
+        kind = self.kinds.find(root, self.source.filename)
+        environment = self._annotated(root, "metadata") or (around.environment if around else None)
+        if kind is None:
+            if environment:
+                findings.notes.append(
+                    f"line {self.source.line(root.start)}: the table of kinds has no place for the"
+                    f" image of {text_at(root, 'kind') or 'this object'}, so its {ANNOTATION}"
+                    " changes nothing"
+                )
+            return
+        self._refuse(kind, root)
+        title = text_at(root, "kind") or kind.name
+        name = self._name(root) or (around.name if around else "")
+        this = _Object(root, at, kind, title, name, named, environment)
+        for place in kind.places:
+            hits = list(walk(root, place.at, at))
+            if place.form in (Form.IMAGE, Form.SPLIT) and place.choose is Choose.ONLY:
+                hits = self._one(findings, this, hits)
+            for hit in hits:
+                self._place(findings, this, place, hit, depth)
+
+    def _refuse(self, kind: Kind, root: Node) -> None:
+        for refusal in kind.refuse:
+            node = paths.first(root, refusal.at)
+            if node is not None:
+                line = self.source.line(node.start)
+                raise RecompileError(self.source.filename, line, refusal.say)
+
+    def _name(self, root: Node) -> str:
+        node = paths.first(root, "metadata.name")
+        if isinstance(node, Mapping) and is_template(node):
+            raise self._template(node)
+        for path in ("metadata.name", "metadata.generateName", "pipelineInfo.name", "name"):
+            name = text_at(root, path)
+            if name:
+                return name
+        return ""
+
+    def _annotated(self, root: Node, metadata: str) -> EnvRef | None:
+        """The environment that the object's annotation, or else its label, names."""
+        for where in ("annotations", "labels"):
+            node = paths.first(root, f'{metadata}.{where}."{ANNOTATION}"')
+            if isinstance(node, Scalar):
+                try:
+                    return EnvRef.parse_label(node.text or "")
+                except ValueError as error:
+                    line = self.source.line(node.start)
+                    raise BadReferenceError(self.source.filename, line, str(error)) from None
+        return None
+
+    def _environment(self, text: str, node: Node) -> EnvRef:
+        try:
+            return EnvRef.parse(text)
+        except ValueError as error:
+            line = self.source.line(node.start)
+            raise BadReferenceError(self.source.filename, line, str(error)) from None
+
+    def _place(self, findings: Findings, this: _Object, place: Place, hit: Hit, depth: int) -> None:
+        if place.form is Form.OBJECT:
+            names = self._names(this, place)
+            self._object(findings, hit.real, hit.path, names, this, depth + 1)
+        elif place.form is Form.TEMPLATE:
+            environment = self._annotated(hit.real, "metadata") or this.environment
+            default = text_at(hit.real, _DEFAULT_CONTAINER)
+            inner = replace(this, environment=environment)
+            for containers in walk(hit.node, "spec.containers", hit.path):
+                self._choose(findings, inner, place, containers, default)
+        elif place.form is Form.CONTAINERS:
+            self._choose(findings, this, place, hit, None)
+        elif place.form is Form.CONTAINER:
+            self._single(findings, this, place, hit)
+        elif place.form is Form.TEXT:
+            node = hit.real
+            if isinstance(node, Scalar) and "image" in self.source.text[node.start : node.end]:
+                findings.skipped.append(
+                    f"line {self.source.line(node.start)}: {hit.path} is a text with an image;"
+                    " pin what it is made from"
+                )
+        elif place.form is Form.SPLIT:
+            self._split(findings, this, place, hit)
+        else:
+            self._image(findings, this, hit)
+
+    def _names(self, this: _Object, place: Place) -> tuple[str, ...]:
+        """The names of the user's container, those of the object around first."""
+        own = []
+        for name in place.named:
+            text = text_at(this.root, name[1:]) if name.startswith("$") else name
+            if text:
+                own.append(text)
+        return (*this.named, *own)
+
+    def _choose(
+        self, findings: Findings, this: _Object, place: Place, hit: Hit, default: str | None
+    ) -> None:
+        """Find the user's container in a list of them."""
+        candidates = list(self._candidates(findings, hit))
+        findings.containers += [item.label for item in candidates]
+        if self.container is not None:
+            chosen = [item for item in candidates if item.label == self.container]
+        else:
+            chosen = []
+            for name in (*self._names(this, place), *([default] if default else ())):
+                chosen = chosen or [item for item in candidates if item.label == name]
+            if not chosen and place.choose is Choose.FIRST:
+                chosen = candidates[:1]
+            elif not chosen and (place.choose is Choose.ALL or len(candidates) == 1):
+                chosen = candidates
+            elif not chosen and candidates:
+                findings.doubts.append((this.environment, self._ambiguous(this, hit, candidates)))
+        for item in chosen:
+            expected = self._expected(this, place)
+            if expected and item.label != expected:
+                findings.notes.append(
+                    f"line {self.source.line(item.real.start)}: container {item.label!r} is not"
+                    f" named like the {this.title} {expected!r}"
+                )
+            self._add(findings, this, item, item.label, insert=place.insert)
+
+    def _expected(self, this: _Object, place: Place) -> str | None:
+        if place.expect and place.expect.startswith("$"):
+            return text_at(this.root, place.expect[1:])
+        return place.expect
+
+    def _candidates(self, findings: Findings, hit: Hit) -> Iterator[Hit]:
+        """The containers of a list that may be the user's."""
+        for item in walk(hit.node, "[*]", hit.path):
+            container = item.real
+            if not isinstance(container, Mapping):
+                raise self._not_a_mapping(container, "a container")
+            name = text_at(container, "name") or ""
+            image = text_at(container, "image") or ""
+            if name in self.kinds.injected or image.startswith(self.kinds.platform):
+                findings.skipped.append(
+                    f"line {self.source.line(container.start)}: container {name!r} belongs to the"
+                    " platform"
+                )
+                continue
+            yield replace(item, label=name)
+
+    def _single(self, findings: Findings, this: _Object, place: Place, hit: Hit) -> None:
+        """A place that is one container."""
+        container = hit.real
+        if isinstance(container, Scalar) and not container.text:
+            return
+        if not isinstance(container, Mapping):
+            raise self._not_a_mapping(container, "a container")
+        image = text_at(container, "image") or ""
+        label = text_at(container, "name") or hit.label
+        if image.startswith(self.kinds.platform):
+            findings.skipped.append(
+                f"line {self.source.line(container.start)}: {label!r} runs {image}, an image of"
+                " the platform"
+            )
+            return
+        findings.containers.append(label)
+        if self.container in (None, label, hit.label):
+            self._add(findings, this, hit, label, insert=place.insert)
+
+    def _image(self, findings: Findings, this: _Object, hit: Hit) -> None:
+        """A place that is the image scalar itself."""
+        parent, _, key = hit.path.rpartition(".")
+        label = hit.label or parent.rpartition(".")[2] or key
+        findings.containers.append(label)
+        if self.container in (None, label) and hit.holder is not None:
+            scalar = hit.real
+            if isinstance(scalar, Scalar) and (scalar.text or "").startswith(self.kinds.platform):
+                return
+            self._site(findings, this, hit.path, label, hit.holder, key, hit.node)
+
+    def _one(self, findings: Findings, this: _Object, hits: list[Hit]) -> list[Hit]:
+        """A list of images to offer has no first among them: the user says which."""
+        if len(hits) < 2 or self.container is not None:
+            return hits
+        findings.doubts.append((this.environment, self._ambiguous(this, hits[0], hits)))
+        return []
+
+    def _split(self, findings: Findings, this: _Object, place: Place, hit: Hit) -> None:
+        """A place that keeps the image in several keys of one mapping."""
+        holder = hit.real
+        if not isinstance(holder, Mapping):
+            return
+        label = hit.label or hit.path
+        findings.containers.append(label)
+        if self.container not in (None, label) or not holder.pairs:
+            return
+        nodes = {key: next((v for _, v in members(holder, key)), None) for key, _ in place.parts}
+        texts = [node.text for node in nodes.values() if isinstance(node, Scalar)]
+        for text in texts:
+            if text and text.startswith(SCHEME):
+                this = replace(this, environment=self._environment(text, holder))
+        for key, part in place.parts:
+            node = nodes[key]
+            if node is not None or place.insert:
+                path = join(hit.path, key)
+                self._site(findings, this, path, label, holder, key, node, part)
+
+    def _add(
+        self, findings: Findings, this: _Object, hit: Hit, label: str, *, insert: bool
+    ) -> None:
+        """Record the `image` of a container."""
+        holder = hit.real
+        if not isinstance(holder, Mapping):
+            raise self._not_a_mapping(holder, "a container")
+        for _, node in members(holder, "image"):
+            self._site(findings, this, join(hit.path, "image"), label, holder, "image", node)
+            return
+        if insert:
+            self._site(findings, this, join(hit.path, "image"), label, holder, "image", None)
+
+    def _site(
+        self,
+        findings: Findings,
+        this: _Object,
+        path: str,
+        label: str,
+        holder: Mapping,
+        key: str,
+        node: Node | None,
+        part: Part = Part.WHOLE,
+    ) -> None:
+        target = None if node is None else real(node)
+        if isinstance(target, Mapping) and is_template(target):
+            raise self._template(target)
+        if isinstance(target, (Mapping, Sequence)):
+            raise WriteError(
+                self.source.filename,
+                self.source.line(target.start),
+                f"{path} is a collection where an image is expected",
+            )
+        findings.sites.append(
+            Site(this.title, this.name, path, label, holder, key, node, this.environment, part)
+        )
+
+    def _ambiguous(self, this: _Object, hit: Hit, candidates: list[Hit]) -> AmbiguousContainerError:
+        names = ", ".join(item.label or "(no name)" for item in candidates)
+        return AmbiguousContainerError(
+            self.source.filename,
+            self.source.line(hit.real.start),
+            f"{this.title} {this.name or '(no name)'} has {len(candidates)} images to choose from"
+            f" ({names}); say which is yours with --container",
+        )
+
+    def _template(self, node: Mapping) -> TemplateError:
+        return not_yaml_yet(self.source, node.start)
+
+    def _not_a_mapping(self, node: Node, what: str) -> WriteError:
+        return WriteError(
+            self.source.filename, self.source.line(node.start), f"{what} is expected here"
+        )
+
+
+def is_template(node: Mapping) -> bool:
+    """Whether a mapping is really `{name}` or `{{ name }}`: a template's hole."""
+    if not node.flow or len(node.pairs) != 1:
+        return False
+    value = node.pairs[0][1]
+    return isinstance(value, Scalar) and value.start == value.end and not value.style

@@ -1,0 +1,259 @@
+"""The edits of one file: which scalar is to say what, and whether that can be done exactly."""
+
+from __future__ import annotations
+
+import re
+
+from ..refs import SCHEME, EnvRef
+from .aliases import Uses
+from .errors import BadReferenceError, SharedImageError, UnknownContainerError, WriteError
+from .find import Finder
+from .image import ImageRef
+from .kinds import Part
+from .nodes import Alias, Node, Scalar, descend
+from .report import Change, Pinned, Target
+from .sites import Findings, Site
+from .source import Source
+from .write import Edit, dereferenced, inserted, replaced
+
+_HOLE = re.compile(r"\{\{.*\}\}|\$\{.*\}|\$\(.*\)", re.DOTALL)
+
+
+def references(source: Source, root: Node) -> list[Scalar]:
+    """The scalars of a document that are one `kitbag://` reference."""
+    if "kitbag" not in source.text:
+        return []
+    return [
+        node
+        for node in descend(root)
+        if isinstance(node, Scalar) and _reference(node.text) is not None
+    ]
+
+
+def _reference(text: str | None) -> str | None:
+    """The reference that a whole scalar is, or None."""
+    stripped = text.strip() if text else ""
+    if stripped.startswith(SCHEME) and not re.search(r"\s|[{}$]", stripped):
+        return stripped
+    return None
+
+
+def part_of(image: str, part: Part) -> str | None:
+    """The part of an image reference that a key holds; None when the image has no such part."""
+    if part is Part.WHOLE:
+        return image
+    reference = ImageRef.parse(image)
+    algorithm, _, hexadecimal = (reference.digest or "").partition(":")
+    if part is Part.DIGEST:
+        return reference.digest
+    if part is Part.TAG_OR_HEX:
+        return hexadecimal or reference.tag
+    if part is Part.NAME_AND_ALGORITHM and algorithm:
+        return f"{reference.name}@{algorithm}"
+    return reference.name
+
+
+class Job:
+    """Collects the edits of one file, document by document."""
+
+    def __init__(self, source: Source, target: Target, finder: Finder) -> None:
+        self.source = source
+        self.target = target
+        self.finder = finder
+        self.edits: dict[object, Edit] = {}
+        self.changes: list[tuple[int, Change]] = []
+        self.skipped: list[str] = []
+        self.notes: list[str] = []
+        self.containers: list[str] = []
+        self.matched = 0
+        self.known: dict[EnvRef, str] = {}
+
+    def document(self, number: int, root: Node) -> None:
+        uses = Uses(self.source, root) if "*" in self.source.text else None
+        findings = self.finder.find(root)
+        self._refuse_doubts(findings)
+        self.notes += findings.notes
+        self.skipped += findings.skipped
+        self.containers += findings.containers
+        self.matched += len(findings.sites)
+        wishes: dict[int, list[tuple[Site, str]]] = {}
+        for site in findings.sites:
+            image = self._value(site)
+            if image is None:
+                continue
+            value = part_of(image, site.part)
+            if value is None:
+                self._refuse_stale(site, image)
+                continue
+            if site.scalar is None:
+                self._insert(number, site, value, uses)
+            else:
+                wishes.setdefault(id(site.scalar), []).append((site, value))
+        taken = {id(site.scalar) for site in findings.sites if site.scalar is not None}
+        for pairs in wishes.values():
+            self._set(number, pairs, uses)
+        for scalar in references(self.source, root):
+            if id(scalar) not in taken:
+                self._resolve_scalar(number, scalar)
+
+    def _refuse_stale(self, site: Site, image: str) -> None:
+        """A part that the new image lacks may only be left out where nothing is written."""
+        if site.scalar is not None and site.scalar.text:
+            raise WriteError(
+                self.source.filename,
+                self.source.line(site.start),
+                f"{site.path} would stay as it is, since {image} has no {site.part.value};"
+                " pin a reference with a digest",
+            )
+
+    def result(self, container: str | None) -> Pinned:
+        """The spliced file and the report."""
+        if container is not None and self.containers and not self.matched:
+            names = ", ".join(dict.fromkeys(self.containers))
+            raise UnknownContainerError(
+                self.source.filename, 0, f"no container is named {container!r}; there is: {names}"
+            )
+        data = self.source.splice(list(self.edits.values())) if self.edits else self.source.data
+        changes = tuple(change for _, change in sorted(self.changes, key=lambda pair: pair[0]))
+        return Pinned(data, changes, tuple(dict.fromkeys(self.skipped)), tuple(self.notes))
+
+    def _refuse_doubts(self, findings: Findings) -> None:
+        """A doubt about the container counts when an image is to go there."""
+        for environment, error in findings.doubts:
+            if self.target.image is not None or (environment and self.target.resolve):
+                raise error
+
+    def _value(self, site: Site) -> str | None:
+        """What a user's container is to say, or None to leave it alone."""
+        text = site.scalar.text if site.scalar else None
+        reference = _reference(text)
+        line = self.source.line(site.start)
+        wanted = self._parsed(reference, site.start) if reference else site.environment
+        if text and not reference and _HOLE.search(text):
+            self.skipped.append(
+                f"line {line}: {site.path} is {text}, which something else fills in; pin it there"
+            )
+            return None
+        image, env, resolve = self.target.image, self.target.env, self.target.resolve
+        if wanted is None:
+            return image
+        if image is not None and (
+            resolve is None or env is None or env.environment == wanted.environment
+        ):
+            return image
+        if resolve is None:
+            self.notes.append(f"line {line}: {wanted.uri} is left as it is")
+            return None
+        return self._resolved(wanted, site.start)
+
+    def _parsed(self, reference: str, position: int) -> EnvRef:
+        try:
+            return EnvRef.parse(reference)
+        except ValueError as error:
+            line = self.source.line(position)
+            raise BadReferenceError(self.source.filename, line, str(error)) from None
+
+    def _resolved(self, wanted: EnvRef, position: int) -> str:
+        if wanted not in self.known:
+            assert self.target.resolve is not None
+            image = self.target.resolve(str(wanted))
+            try:
+                ImageRef.parse(image)
+            except ValueError as error:
+                line = self.source.line(position)
+                raise BadReferenceError(self.source.filename, line, str(error)) from None
+            self.known[wanted] = image
+        return self.known[wanted]
+
+    def _resolve_scalar(self, number: int, scalar: Scalar) -> None:
+        """A `kitbag://` reference outside the user's containers."""
+        reference = _reference(scalar.text) or ""
+        wanted = self._parsed(reference, scalar.start)
+        line = self.source.line(scalar.start)
+        if self.target.resolve is None:
+            self.notes.append(f"line {line}: {wanted.uri} is left as it is")
+            return
+        value = self._resolved(wanted, scalar.start)
+        self.edits[scalar.start] = replaced(self.source, scalar, value)
+        change = Change(number, line, "", "", "", "", scalar.text, value)
+        self.changes.append((scalar.start, change))
+
+    def _set(self, number: int, pairs: list[tuple[Site, str]], uses: Uses | None) -> None:
+        """Make one scalar, which may serve several places, say what they want."""
+        scalar = pairs[0][0].scalar
+        assert scalar is not None
+        todo = [pair for pair in pairs if not self._says(scalar, pair[1])]
+        if not todo:
+            return
+        values = {value for _, value in pairs}
+        if uses is None or (len(values) == 1 and uses.count(scalar) <= len(pairs)):
+            self.edits[scalar.start] = replaced(self.source, scalar, todo[0][1])
+        else:
+            self._set_apart(scalar, pairs, uses)
+        for site, value in todo:
+            self._changed(number, site, value)
+
+    def _says(self, scalar: Scalar, value: str) -> bool:
+        """Whether a scalar says a value already."""
+        if scalar.text is not None:
+            return scalar.text.strip() == value
+        start, end, new = replaced(self.source, scalar, value)
+        return self.source.text[start:end] == new
+
+    def _set_apart(self, scalar: Scalar, pairs: list[tuple[Site, str]], uses: Uses) -> None:
+        """Write values over alias tokens, so that the anchor's other places keep theirs."""
+        by_token: dict[int, list[tuple[Site, str]]] = {}
+        for site, value in pairs:
+            by_token.setdefault(id(site.node), []).append((site, value))
+        freed = 0
+        own: list[tuple[Site, str]] = []
+        for group in by_token.values():
+            site, value = group[0]
+            alias = site.alias
+            if alias is None:
+                own = group
+            elif len(group) == uses.count(alias) and len({v for _, v in group}) == 1:
+                self.edits[alias.start] = dereferenced(self.source, alias, value)
+                freed += len(group)
+            else:
+                raise self._shared(scalar, uses)
+        if own:
+            if len({v for _, v in own}) > 1 or uses.count(scalar) - freed > len(own):
+                raise self._shared(scalar, uses)
+            self.edits[scalar.start] = replaced(self.source, scalar, own[0][1])
+
+    def _shared(self, scalar: Scalar, uses: Uses) -> SharedImageError:
+        tokens: list[Alias] = uses.tokens(scalar)
+        lines = ", ".join(str(self.source.line(token.start)) for token in tokens[:10])
+        also = f" (aliases on lines {lines})" if lines else " (an alias or merge of what holds it)"
+        return SharedImageError(
+            self.source.filename,
+            self.source.line(scalar.start),
+            f"this image also serves places that are not to change{also}; write it out there",
+        )
+
+    def _insert(self, number: int, site: Site, value: str, uses: Uses | None) -> None:
+        """Add the missing key to a container."""
+        if uses is not None and uses.count(site.holder) > 1:
+            raise SharedImageError(
+                self.source.filename,
+                self.source.line(site.holder.start),
+                "this container has no image and an alias uses it elsewhere; write it out there",
+            )
+        self.edits[site.holder.start, site.key] = inserted(
+            self.source, site.holder, site.key, value
+        )
+        self._changed(number, site, value)
+
+    def _changed(self, number: int, site: Site, value: str) -> None:
+        change = Change(
+            number,
+            self.source.line(site.start),
+            site.kind,
+            site.name,
+            site.path,
+            site.container,
+            site.scalar.text if site.scalar else None,
+            value,
+        )
+        self.changes.append((site.start, change))

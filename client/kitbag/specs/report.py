@@ -1,0 +1,67 @@
+"""What goes into a pin and what comes out: targets, changes, findings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from ..refs import EnvRef
+
+Resolver: TypeAlias = Callable[[str], str]
+"""`NS/NAME[:VERSION]` in, a digest reference out; what it raises goes through to the caller."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What to pin.
+
+    `image` is written to every user's container of every known kind. `env` is the environment it
+    came from, when it is known. `resolve` answers `kitbag://` references and annotations; without
+    it those are left alone, but for the containers that `image` is written to.
+    """
+
+    image: str | None = None
+    env: EnvRef | None = None
+    resolve: Resolver | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One image that was changed. `document` counts from 0, `line` from 1, in the text before."""
+
+    document: int
+    line: int
+    kind: str
+    name: str
+    path: str
+    container: str
+    before: str | None
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One image that could be pinned; `image` is None where the key is missing."""
+
+    document: int
+    line: int
+    kind: str
+    name: str
+    path: str
+    container: str
+    image: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """The result: the same bytes but for the changes.
+
+    `skipped` are containers that were left alone on purpose, `notes` what else a user should know;
+    both are sentences that begin with the line they are about.
+    """
+
+    data: bytes
+    changes: tuple[Change, ...] = ()
+    skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,131 @@
+"""Writing an image reference over a scalar, or where one is missing, in the file's own style."""
+
+from __future__ import annotations
+
+import re
+
+from .errors import WriteError
+from .nodes import Alias, Mapping, Scalar
+from .source import Source
+
+Edit = tuple[int, int, str]
+
+# Plain text without an indicator, a ": " or a " #" in it.
+_PLAIN = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./:@+-]*(?<!:)")
+# Plain text that YAML 1.1 reads as something else: numbers, times, dates, base 60, booleans, null.
+_NOT_TEXT = re.compile(
+    r"[-+]?[0-9][0-9_,.:TtZzEeXxOo+-]*|0[xX][0-9a-fA-F_]+|0[oO]?[0-7_]+|\.[0-9_]+(?:[eE][-+]?[0-9]+)?"
+    r"|[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|nan)"
+    r"|y|yes|n|no|true|false|on|off|null|~|",
+    re.IGNORECASE,
+)
+_QUOTABLE = re.compile(r"[\x20-\x21\x23-\x26\x28-\x5b\x5d-\x7e]*")
+
+
+def needs_quotes(value: str) -> bool:
+    """Whether a plain scalar of this text would not be read back as this string everywhere."""
+    return not _PLAIN.fullmatch(value) or bool(_NOT_TEXT.fullmatch(value))
+
+
+def replaced(source: Source, scalar: Scalar, value: str) -> Edit:
+    """The edit that makes a scalar say `value`, keeping its quotes, block header and line ends."""
+    _writable(source, scalar.start, value)
+    if scalar.style in ("|", ">"):
+        return _block(source, scalar, value)
+    if scalar.style:
+        return scalar.start, scalar.end, f"{scalar.style}{value}{scalar.style}"
+    new = f'"{value}"' if needs_quotes(value) else value
+    if scalar.start == scalar.end:
+        return _empty(source, scalar, new)
+    return scalar.start, scalar.end, new
+
+
+def dereferenced(source: Source, alias: Alias, value: str) -> Edit:
+    """The edit that puts a value where an alias token is."""
+    _writable(source, alias.start, value)
+    return alias.start, alias.end, f'"{value}"' if needs_quotes(value) else value
+
+
+def inserted(source: Source, holder: Mapping, key: str, value: str) -> Edit:
+    """The edit that adds `key: value` to a mapping that lacks it."""
+    _writable(source, holder.start, value)
+    text = source.text
+    plain = f'"{value}"' if needs_quotes(value) else value
+    if not holder.flow:
+        first = holder.pairs[0][0].start
+        column = first - (text.rfind("\n", 0, first) + 1)
+        for name, node in holder.pairs:
+            if isinstance(name, Scalar) and name.text == "name" and isinstance(node, Scalar):
+                end = _one_line(source, node)
+                if end is not None:
+                    return end, end, f"{newline(source)}{' ' * column}{key}: {plain}"
+        return first, first, f"{key}: {plain}{newline(source)}{' ' * column}"
+    inside = holder.start + 1
+    if not holder.pairs:
+        return inside, inside, f"{key}: {plain}"
+    first_key = holder.pairs[0][0]
+    gap = text[inside : first_key.start]
+    if gap.strip():
+        raise WriteError(
+            source.filename,
+            source.line(holder.start),
+            f"there is no {key!r} here and no simple place to add it; add it by hand",
+        )
+    quote = first_key.style if isinstance(first_key, Scalar) else ""
+    written = f"{quote}{key}{quote}: {f'{quote}{value}{quote}' if quote else plain},"
+    return first_key.start, first_key.start, written + (gap if "\n" in gap else " ")
+
+
+def newline(source: Source) -> str:
+    """The line end that the file uses: that of its first line."""
+    end = source.text.find("\n")
+    return "\r\n" if end > 0 and source.text[end - 1] == "\r" else "\n"
+
+
+def _empty(source: Source, scalar: Scalar, new: str) -> Edit:
+    """Nothing is written yet: use the blank behind the colon, and leave one before a comment."""
+    text, start = source.text, scalar.start
+    introduced = text[max(0, start - 200) : start].rstrip(" \t")
+    if not introduced.endswith((":", "-")) and not re.search(r"[&!]\S*$", introduced):
+        raise WriteError(
+            source.filename,
+            source.line(start),
+            "an image is expected here and there is nothing, not even a colon; write it by hand",
+        )
+    if not text.startswith((" ", "\t"), start):
+        return start, start, f" {new}"
+    return start + 1, start + 1, f"{new} " if text.startswith("#", start + 1) else new
+
+
+def _block(source: Source, scalar: Scalar, value: str) -> Edit:
+    """Keep the header and the indentation; the content becomes one line."""
+    text = source.text
+    header_end = text.find("\n", scalar.start, scalar.end) + 1
+    body = text[header_end : scalar.end]
+    content = body.strip(" \t\r\n")
+    if not header_end or not content:
+        raise WriteError(
+            source.filename,
+            source.line(scalar.start),
+            "this block scalar is empty, so there is no place for an image; write it on one line",
+        )
+    start = header_end + body.index(content)
+    return start, start + len(content), value
+
+
+def _one_line(source: Source, node: Scalar) -> int | None:
+    """The end of the line that a scalar ends on, or None when nothing simple can follow it."""
+    if node.style in ("|", ">") or "\n" in source.text[node.start : node.end]:
+        return None
+    end = source.text.find("\n", node.end)
+    end = len(source.text) if end < 0 else end
+    return end - 1 if source.text[end - 1 : end] == "\r" else end
+
+
+def _writable(source: Source, position: int, value: str) -> None:
+    if not _QUOTABLE.fullmatch(value):
+        raise WriteError(
+            source.filename,
+            source.line(position),
+            "a reference with quotes, backslashes or control characters cannot be written here",
+        )

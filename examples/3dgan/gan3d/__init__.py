@@ -1,0 +1,1 @@
+"""A 3D GAN that learns to simulate particle showers in a calorimeter."""

@@ -1,0 +1,1 @@
+"""The `kitbag-server` command: reads the settings and starts the parts."""

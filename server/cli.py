@@ -1,0 +1,211 @@
+"""The `kitbag-server` command: this layer reads arguments, starts parts and prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
+from sqlalchemy.exc import SQLAlchemyError
+
+from builder.errors import BuildError
+from catalog.errors import CatalogError
+from server.errors import ServerError
+
+_ERROR = 2
+_PORT = click.IntRange(0, 65535)
+_COUNT = click.IntRange(1, 64)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def server() -> None:
+    """Run Kitbag: `up` runs everything on this machine, the others run one part each.
+
+    Settings come from KITBAG_… environment variables; docs/operate.md lists them.
+    """
+
+
+@server.command()
+@click.option("--port", type=_PORT, default=8484, show_default=True, help="0 takes a free one.")
+@click.option("--data", type=click.Path(path_type=Path), help="Where everything is kept.")
+@click.option(
+    "--workers", type=_COUNT, default=2, show_default=True, help="Builds at the same time."
+)
+def up(port: int, data: Path | None, workers: int) -> None:
+    """Run everything embedded, on loopback: API, worker, queue, catalog, image layout."""
+    from server import settings
+    from server.ports import free_port
+    from server.up import up as run
+
+    embedded = settings.Embedded(
+        data=(data or settings.default_data()).absolute(),
+        port=port or free_port(),
+        valkey_port=free_port(),
+        environ=dict(os.environ),
+    )
+    run(embedded, workers=workers, say=lambda line: click.echo(line, err=True))
+
+
+@server.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=_PORT, default=8484, show_default=True)
+def api(host: str, port: int) -> None:
+    """Run the API. Other hosts than loopback need KITBAG_API_TOKEN."""
+    import uvicorn
+
+    from server.ports import check_port
+
+    if host not in ("127.0.0.1", "::1", "localhost") and not os.environ.get("KITBAG_API_TOKEN"):
+        raise ServerError(
+            f"Listening on {host} lets anyone in; set KITBAG_API_TOKEN, or listen on 127.0.0.1."
+        )
+    check_port(host, port)
+    uvicorn.run(
+        "server.asgi:app",
+        factory=True,
+        host=host,
+        port=port,
+        log_level="warning",
+        timeout_graceful_shutdown=5,
+    )
+
+
+@server.command()
+@click.option(
+    "--concurrency", type=_COUNT, default=2, show_default=True, help="Builds at the same time."
+)
+@click.option("--queues", default="layered,plans", show_default=True)
+def worker(concurrency: int, queues: str) -> None:
+    """Run a worker, which also sweeps: it takes up what dead workers left."""
+    from worker.app import app
+    from worker.settings import WorkerSettings
+
+    WorkerSettings()  # a wrong setting is said now, not by the first build
+    arguments = [
+        *("worker", "--loglevel", "INFO", "--queues", queues),
+        *("--concurrency", str(concurrency), "--without-gossip", "--without-mingle"),
+    ]
+    app().worker_main(arguments)
+
+
+@server.command()
+def migrate() -> None:
+    """Bring the catalog's schema up to date."""
+    from server.catalog import migrate as run
+    from worker.settings import WorkerSettings
+
+    run(WorkerSettings().database_url)
+    click.echo("The catalog is up to date.", err=True)
+
+
+@server.group()
+def base() -> None:
+    """Bases: named images to build on, pinned by digest."""
+
+
+@base.command("add")
+@click.argument("name")
+@click.option("--image", help="A registry image, such as python:3.12-slim.")
+@click.option("--debian", "suite", help="A Debian release to make with mmdebstrap: bookworm.")
+@click.option("--platform", default="linux/amd64", show_default=True)
+@click.option("--json", "as_json", is_flag=True)
+def base_add(
+    name: str, image: str | None, suite: str | None, platform: str, *, as_json: bool
+) -> None:
+    """Make NAME a base: a registry's image, a Debian root, or whichever can be reached.
+
+    Adding a name again moves it to the new digest; versions that were built keep theirs.
+    """
+    from server import bases
+
+    if image and suite:
+        raise click.UsageError("Give --image or --debian, not both.")
+    _show(bases.add(name, image, suite, platform, lambda line: click.echo(line, err=True)), as_json)
+
+
+@base.command("ls")
+@click.option("--json", "as_json", is_flag=True)
+def base_ls(*, as_json: bool) -> None:
+    """List the bases."""
+    from server import bases
+
+    found = bases.every()
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    if not found:
+        click.echo(
+            "No bases yet; the first build makes one, or run `kitbag-server base add`.", err=True
+        )
+    for item in found:
+        cuda = f"  CUDA {item['cuda']}" if item["cuda"] else ""
+        click.echo(f"{item['name']:<20} Python {item['python']:<8} {item['image']}{cuda}")
+
+
+@base.command("show")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True)
+def base_show(name: str, *, as_json: bool) -> None:
+    """Show what is known of a base."""
+    from server import bases
+
+    _show(bases.get(name), as_json)
+
+
+@server.command()
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+def gc(*, dry_run: bool) -> None:
+    """Trim this machine's cache of layers to KITBAG_CACHE_MAX_BYTES, oldest first."""
+    from worker.services import services
+
+    kit = services()
+    freed = kit.cache.trim(kit.settings.cache_max_bytes, dry_run=dry_run)
+    click.echo(f"{'Would free' if dry_run else 'Freed'} {freed:,} bytes.")
+
+
+def _show(item: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(item, indent=2))
+        return
+    for key, value in item.items():
+        if value not in (None, "", [], {}):
+            click.echo(f"{key:<10} {value}")
+
+
+def main() -> None:
+    """Run the command; an expected error is one line and exit code 2."""
+    try:
+        server(standalone_mode=True)
+    except (BuildError, CatalogError, ServerError) as error:
+        _end(str(error))
+    except (ValidationError, SettingsError) as error:
+        _end(_settings_sentence(error))
+    except SQLAlchemyError as error:
+        from server.catalog import unreachable
+
+        _end(str(unreachable(error)))
+
+
+def _settings_sentence(error: ValidationError | SettingsError) -> str:
+    if isinstance(error, SettingsError):
+        return f"{error}; docs/operate.md says what each setting may be."
+    problems = error.errors()
+    missing = [_variable(item["loc"]) for item in problems if item["type"] == "missing"]
+    if missing:
+        return f"Set {' and '.join(missing)}; docs/operate.md says to what."
+    what = "; ".join(f"{_variable(item['loc'])}: {item['msg']}" for item in problems)
+    return f"{what}; docs/operate.md says what each setting may be."
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    return f"KITBAG_{location[0]}".upper()
+
+
+def _end(sentence: str) -> NoReturn:
+    click.echo(f"kitbag-server: {sentence}", err=True)
+    sys.exit(_ERROR)

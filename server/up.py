@@ -1,0 +1,90 @@
+"""Runs every part of an embedded server as a child and ends them together."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from types import FrameType
+
+import httpx
+
+from server.catalog import migrate
+from server.data import claimed
+from server.errors import PartEndedError
+from server.parts import Part, parts_of
+from server.ports import check_port
+from server.settings import Embedded
+
+START_S = 60
+
+
+def up(embedded: Embedded, *, workers: int, say: Callable[[str], None]) -> None:
+    """Run until SIGINT or SIGTERM comes; what a part logs goes to DATA/logs/PART.log.
+
+    Raises server.errors: for a port or a folder in use, a catalog that can't be opened, and a part
+    that doesn't start or keeps dying.
+    """
+    check_port("127.0.0.1", embedded.port)
+    environ = os.environ | embedded.variables()
+    stopping = False
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal stopping
+        stopping = True
+
+    with claimed(embedded.data):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stop)
+        migrate(environ["KITBAG_DATABASE_URL"])
+        parts = parts_of(embedded, workers)
+        try:
+            for part in parts:
+                part.start(environ)
+            _wait_until_ready(embedded, parts, lambda: stopping)
+            if not stopping:
+                say(
+                    f"Kitbag is up at {embedded.url}; Ctrl-C ends it. "
+                    f"Data and logs: {embedded.data}"
+                )
+            while not stopping:
+                time.sleep(0.2)
+                for part in parts:
+                    if not part.running:
+                        status = part.restart(environ)
+                        say(f"The {part.name} ended with {status}; it was started again.")
+        finally:
+            # The API takes nothing new while workers finish.
+            for part in reversed(parts):
+                part.stop()
+
+
+def _wait_until_ready(embedded: Embedded, parts: list[Part], stopping: Callable[[], bool]) -> None:
+    """Return when the API says that catalog, queue and a worker answer, or when told to stop."""
+    deadline = time.monotonic() + START_S
+    missing = "the API"
+    while not stopping():
+        for part in parts:
+            if not part.running:
+                raise PartEndedError(f"The {part.name} did not start{part.last_words()}")
+        if time.monotonic() > deadline:
+            raise PartEndedError(
+                f"After {START_S} s {missing} does not answer yet; "
+                f"look into the logs in {embedded.data}/logs."
+            )
+        try:
+            answer = httpx.get(f"{embedded.url}/readyz", timeout=5)
+            if answer.status_code == httpx.codes.OK:
+                return
+            missing = _missing(answer)
+        except (httpx.HTTPError, ValueError):
+            pass
+        time.sleep(0.1)
+
+
+def _missing(answer: httpx.Response) -> str:
+    """The first part that the API misses."""
+    found = answer.json()
+    names = {"catalog": "the catalog", "queue": "the queue", "workers": "a worker"}
+    return next((text for key, text in names.items() if not found[key]["ok"]), "the API")

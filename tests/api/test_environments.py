@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import pytest
+
+COMMIT = "c0ffee1" + "0" * 33
+
+
+def test_an_environment_is_there_from_its_first_request(site):
+    site.ask()
+    told = site.http.get("/v1/environments/alice/gan").json()
+    assert (told["name"], told["versions"], told["latest"]) == ("alice/gan", 0, None)
+    site.new_version("scipy", branches=["main"])
+    latest = site.http.get("/v1/environments/alice/gan").json()["latest"]
+    assert latest == {
+        "environment": "alice/gan",
+        "number": 1,
+        "image": "registry.example/alice/gan@sha256:" + "a" * 64,
+        "digest": "sha256:" + "a" * 64,
+        "commit": None,
+        "refs": ["main"],
+        "python": "3.11.2",
+        "accelerator": "cpu",
+        "base": "auto",
+        "packages": 1,
+        "size_bytes": 1000,
+        "build": latest["build"],
+        "created_at": latest["created_at"],
+    }
+
+
+def test_environments_are_searched_and_paged(site):
+    for name in ("alice/gan", "alice/lab", "bob/gan"):
+        site.ask(environment=name)
+
+    def names(**query):
+        page = site.http.get("/v1/environments", params=query).json()
+        return [item["name"] for item in page["items"]], page["next"]
+
+    assert names() == (["alice/gan", "alice/lab", "bob/gan"], None)
+    assert names(query="GAN") == (["alice/gan", "bob/gan"], None)
+    assert names(namespace="bob") == (["bob/gan"], None)
+    assert names(limit=2) == (["alice/gan", "alice/lab"], "alice/lab")
+    assert names(limit=2, after="alice/lab") == (["bob/gan"], None)
+
+
+def test_a_version_is_found_by_all_of_its_names(site, problem):
+    site.new_version("1", commit=COMMIT, branches=["main", "feature/new-layer"])
+    site.new_version("2", commit="d" * 40, branches=["main"])
+    path = "/v1/environments/alice/gan/versions"
+    for wanted, number in (
+        ("1", 1),
+        ("latest", 2),
+        (COMMIT, 1),
+        ("c0ffee1", 1),
+        ("main", 2),
+        ("feature/new-layer", 1),
+    ):
+        assert site.http.get(f"{path}/{wanted}").json()["number"] == number
+    whole = site.http.get(f"{path}/1").json()
+    assert whole["lock"] == 'lock-version = "1.0"\n'
+    assert whole["packages_list"] == [{"name": "numpy", "version": "2.0.0", "size_bytes": 900}]
+    assert whole["layers"] == [{"digest": "sha256:1", "size_bytes": 900, "packages": ["numpy"]}]
+    for missing in ("3", "0", "nobranch", "c0ffee2"):
+        problem(site.http.get(f"{path}/{missing}"), 404, "version-not-found")
+    problem(site.http.get("/v1/environments/no/one/versions/1"), 404, "environment-not-found")
+
+
+def test_the_history_is_paged_newest_first(site, problem):
+    for number in range(3):
+        site.new_version(str(number))
+    path = "/v1/environments/alice/gan/versions"
+    page = site.http.get(path, params={"limit": 2}).json()
+    rest = site.http.get(path, params={"limit": 2, "before": page["next"]}).json()
+    assert [item["number"] for item in page["items"] + rest["items"]] == [3, 2, 1]
+    assert rest["next"] is None
+    problem(site.http.get("/v1/environments/no/one/versions"), 404, "environment-not-found")
+
+
+def test_two_versions_are_compared(site, problem):
+    def package(name, version):
+        return {"name": name, "version": version, "size_bytes": 1}
+
+    site.new_version("1", packages=[package("a", "1"), package("b", "1")])
+    site.new_version(
+        "2",
+        packages=[package("b", "2"), package("c", "1")],
+        layers=[{"digest": "sha256:2", "size_bytes": 7, "packages": []}],
+        base_digest="sha256:" + "e" * 64,
+    )
+    path = "/v1/environments/alice/gan/diff"
+    assert site.http.get(path, params={"from": "1", "to": "latest"}).json() == {
+        "added": [{"name": "c", "version": "1"}],
+        "removed": [{"name": "a", "version": "1"}],
+        "changed": [{"name": "b", "before": "1", "after": "2"}],
+        "base": {"before": "sha256:" + "b" * 64, "after": "sha256:" + "e" * 64},
+        "layers_shared": 0,
+        "bytes_to_move": 7,
+    }
+    problem(site.http.get(path, params={"from": "1", "to": "9"}), 404, "version-not-found")
+    told = problem(site.http.get(path, params={"to": "1"}), 422, "invalid-request")
+    assert told["detail"] == "from is missing."
+
+
+def test_a_rollback_is_a_new_version_with_the_old_image(site, problem):
+    old = site.new_version("1", digest="sha256:" + "1" * 64)
+    site.new_version("2", digest="sha256:" + "2" * 64)
+    response = site.http.post("/v1/environments/alice/gan/rollback", json={"to": "1"})
+    assert response.status_code == 201
+    assert response.headers["location"] == "/v1/environments/alice/gan/versions/3"
+    assert (response.json()["number"], response.json()["image"]) == (3, old.image)
+    resolved = site.http.get("/v1/resolve", params={"env": "alice/gan"}).json()
+    assert resolved == {
+        "environment": "alice/gan",
+        "version": 3,
+        "image": old.image,
+        "digest": old.digest,
+    }
+    missing = site.http.post("/v1/environments/alice/gan/rollback", json={"to": "9"})
+    problem(missing, 404, "version-not-found")
+    unnamed = site.http.post("/v1/environments/alice/gan/rollback", json={})
+    assert problem(unnamed, 422, "invalid-request")["detail"] == "to is missing."
+
+
+def test_a_name_is_resolved_again_only_when_it_changed(site):
+    site.new_version("1")
+    first = site.http.get("/v1/resolve", params={"env": "alice/gan:1"})
+    tag = first.headers["etag"]
+    for header in (tag, f"W/{tag}", f'"x", {tag}', "*"):
+        again = site.http.get(
+            "/v1/resolve", params={"env": "alice/gan"}, headers={"If-None-Match": header}
+        )
+        assert (again.status_code, again.content) == (304, b"")
+        assert again.headers["etag"] == tag
+    site.new_version("2")
+    changed = site.http.get(
+        "/v1/resolve", params={"env": "alice/gan"}, headers={"If-None-Match": tag}
+    )
+    assert (changed.status_code, changed.json()["version"]) == (200, 2)
+
+
+@pytest.mark.parametrize(
+    ("env", "slug"),
+    [
+        ("no/one", "environment-not-found"),
+        ("nonsense", "environment-not-found"),
+        ("alice/gan:7", "version-not-found"),
+        ("alice/gan/x", "environment-not-found"),
+        ("../../x", "environment-not-found"),
+    ],
+)
+def test_a_name_that_stands_for_nothing_says_so(site, problem, env, slug):
+    site.new_version("1")
+    problem(site.http.get("/v1/resolve", params={"env": env}), 404, slug)
+
+
+def test_bases_are_listed_and_shown(site, problem):
+    site.add_base("cuda", "sha256:" + "9" * 64)
+    listed = site.http.get("/v1/bases").json()["items"]
+    assert [base["name"] for base in listed] == ["auto", "cuda"]
+    assert listed[0] == {
+        "name": "auto",
+        "image": "r/b@sha256:" + "b" * 64,
+        "digest": "sha256:" + "b" * 64,
+        "python": "3.11.2",
+        "glibc": "2.36",
+        "user": "jovyan",
+        "cuda": None,
+        "created_at": listed[0]["created_at"],
+    }
+    assert site.http.get("/v1/bases/cuda").json() == listed[1]
+    problem(site.http.get("/v1/bases/nothing"), 404, "base-not-found")
+    image = "docker.io/library/python:3.12-slim"
+    site.add_base(image)
+    assert site.http.get(f"/v1/bases/{image}").json()["name"] == image
+
+
+def test_the_client_library_reads_environments(site):
+    from kitbag.client import Client
+
+    site.new_version("1", branches=["main"])
+    site.new_version("2")
+    with Client(site.url) as client:
+        assert [environment.name for environment in client.environments()] == ["alice/gan"]
+        assert [version.number for version in client.versions("alice/gan")] == [2, 1]
+        assert client.version("alice/gan:main").packages_list[0].name == "numpy"
+        assert client.resolve("alice/gan").version == 2

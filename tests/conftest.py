@@ -1,0 +1,144 @@
+"""The rig: real servers for the tests, each started once a run, the first time a test asks.
+
+A part that this machine lacks skips the test with its reason; in CI (the variable CI is set) it
+fails the test, so that nothing goes unchecked there unseen.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from rig.disk import disk_factory
+from rig.docker import DockerEngine
+from rig.docker import docker_engine as start_docker_engine
+from rig.git import GitServer
+from rig.git import git_server as start_git_server
+from rig.postgres import Postgres, postgres_server
+from rig.process import MissingPartError
+from rig.proxy import Proxy, proxy
+from rig.redis import RedisServer
+from rig.redis import redis_server as start_redis_server
+from rig.registry import Factory, Registry, registry_factory
+from rig.root import debian_root as make_debian_root
+from rig.wheels import WheelFactory
+from rig.wheels import wheel_factory as start_wheel_factory
+
+T = TypeVar("T")
+
+
+@contextmanager
+def needed() -> Iterator[None]:
+    """Skip the test when a part turns out to be missing, or fail it in CI."""
+    try:
+        yield
+    except MissingPartError as missing:
+        if os.environ.get("CI"):
+            pytest.fail(f"CI runs every part of the rig, but {missing}.", pytrace=False)
+        pytest.skip(str(missing))
+
+
+@contextmanager
+def part(manager: AbstractContextManager[T]) -> Iterator[T]:
+    """Start a part of the rig, and stop it at the end of the block."""
+    with ExitStack() as stack:
+        with needed():
+            entered = stack.enter_context(manager)
+        yield entered
+
+
+@pytest.fixture(scope="session")
+def make_registry() -> Iterator[Factory]:
+    """Starts one more registry: `make_registry("basic" | "token", tls=…, root=…)`."""
+    with part(registry_factory()) as make:
+        yield make
+
+
+@pytest.fixture(scope="session")
+def registry(make_registry: Factory) -> Registry:
+    """An open registry that the whole run shares: use repository names of your own in it."""
+    return make_registry()
+
+
+@pytest.fixture(scope="session")
+def basic_registry(make_registry: Factory) -> Registry:
+    """A registry behind a user and a password (`.credentials`)."""
+    return make_registry("basic")
+
+
+@pytest.fixture(scope="session")
+def token_registry(make_registry: Factory) -> Registry:
+    """A registry that sends its clients to a token server (`.tokens`)."""
+    return make_registry("token")
+
+
+@pytest.fixture
+def make_proxy() -> Iterator[Callable[[int], Proxy]]:
+    """Puts a network that misbehaves in front of a port: `make_proxy(registry.port)`."""
+    with ExitStack() as stack:
+        yield lambda target_port: stack.enter_context(proxy(target_port))
+
+
+@pytest.fixture
+def make_disk() -> Iterator[Callable[[int], Path]]:
+    """Mounts a disk of so many bytes: `make_disk(1_000_000)` returns its folder."""
+    with part(disk_factory()) as make:
+        yield make
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis server (`.url`) that the whole run shares."""
+    with part(start_redis_server()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server; `create_database()` gives the URL of an empty database."""
+    with part(postgres_server()) as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> Iterator[str]:
+    """The SQLAlchemy URL of a database that only this test has."""
+    url = postgres.create_database()
+    yield url
+    postgres.drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def docker_engine() -> Iterator[DockerEngine]:
+    """A Docker Engine and its containerd: `.docker(…)`, `.run(image, …)`, `.ctr(…)`."""
+    with part(start_docker_engine()) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def debian_root() -> Path:
+    """The tar of a Debian with Python 3.11: a base image where no registry can be reached.
+
+    Kept in `.cache/rig`, since making it takes a minute; remove that folder to have a newer one.
+    """
+    with needed():
+        return make_debian_root(Path(__file__).parents[1] / ".cache/rig")
+
+
+@pytest.fixture(scope="session")
+def git_server() -> Iterator[GitServer]:
+    """A git server: `git_server.repository(name, files)`, with a name that only you use."""
+    with part(start_git_server()) as server:
+        yield server
+
+
+@pytest.fixture
+def wheel_factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WheelFactory]:
+    """Makes wheels into an index that only this test has (`.wheel(…)`, `.index_url`)."""
+    folder: Path = tmp_path_factory.mktemp("wheels")
+    with part(start_wheel_factory(folder)) as factory:
+        yield factory

@@ -1,0 +1,140 @@
+"""Which base is meant, and what a plan says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rig.registry import Registry
+
+from builder.errors import BaseNotFoundError, CancelledError, GitRefusedError
+from builder.model import Platform, Step
+from builder.stores.copy import copy_image
+from builder.stores.layout import LayoutStore
+from builder.stores.open import open_store
+from catalog.states import BuildState
+from worker import bases, plan
+from worker.request import parse
+from worker.run import Deadline, prepare
+
+from .conftest import MINOR, Site, tiny_base
+
+Make = Callable[..., Site]
+HERE = Platform()
+
+
+def quiet(_: Step) -> None:
+    pass
+
+
+def described(site: Site, text: str, environment: str = "alice/gan") -> dict[str, Any]:
+    asked = parse({"environment": environment, "source": {"files": {"requirements.txt": text}}})
+    folder = site.kit.scratch.path / f"plan-{len(list(site.kit.scratch.path.iterdir()))}"
+    prepared = prepare(site.kit, asked, folder, Deadline(60, lambda: False), quiet)
+    return plan.describe(site.kit, asked, prepared, [])
+
+
+def test_a_plan_for_a_new_environment_moves_and_downloads_every_wheel(site: Site) -> None:
+    told = described(site, "two")
+    sizes = {p["name"]: p["size_bytes"] for p in told["packages"]}
+    assert set(sizes) == {"one", "two", "pip"}
+    assert told["bytes_to_move"] == told["bytes_to_download"] == sum(sizes.values())
+    assert not any(p["known"] for p in told["packages"])
+    assert told["layers"]["known"] == 0 and told["layers"]["new"] > 0
+    assert [p["name"] for p in told["added"]] == ["one", "pip", "two"]
+    assert told["python"].startswith(MINOR)
+    assert any("JupyterLab" in warning for warning in told["warnings"])
+
+
+def test_a_plan_for_what_was_built_moves_nothing(site: Site) -> None:
+    version = site.made("two")
+    told = described(site, "two")
+    assert told["bytes_to_move"] == told["bytes_to_download"] == 0
+    assert all(p["known"] for p in told["packages"])
+    assert (told["added"], told["removed"], told["changed"]) == ([], [], [])
+    assert told["base"]["digest"] == version.base_digest
+
+
+def test_a_plan_says_what_is_added_removed_and_changed(site: Site) -> None:
+    site.made("one==1.0")
+    told = described(site, "one==2.0\ntwo")
+    assert told["added"] == [{"name": "two", "version": "1.0"}]
+    assert told["changed"] == [{"name": "one", "before": "1.0", "after": "2.0"}]
+    assert told["bytes_to_download"] == sum(
+        p["size_bytes"] for p in told["packages"] if p["name"] != "pip"
+    )
+    site.made("two")
+    assert described(site, "one")["removed"] == [{"name": "two", "version": "1.0"}]
+
+
+def test_a_layer_known_from_another_environment_is_not_moved(site: Site) -> None:
+    site.made("two")
+    told = described(site, "two", "bob/other")
+    assert told["bytes_to_move"] == told["bytes_to_download"] == 0
+
+
+def test_auto_is_the_base_of_that_name_or_one_whose_python_fits(site: Site) -> None:
+    other = site.add_base("py39", "3.9.2")
+    assert bases.find(site.kit, "auto", None, HERE, quiet).name == "auto"
+    assert bases.find(site.kit, "auto", "3.9", HERE, quiet) == other
+    assert bases.find(site.kit, "py39", None, HERE, quiet) == other
+
+
+def test_a_named_base_with_another_python_is_refused(site: Site) -> None:
+    site.add_base("py39", "3.9.2")
+    with pytest.raises(BaseNotFoundError, match=r"has Python 3\.9\.2 on linux/amd64; ask for that"):
+        bases.find(site.kit, "py39", "3.10", HERE, quiet)
+
+
+def test_a_base_that_nobody_made_is_refused_with_what_to_do(site: Site) -> None:
+    with pytest.raises(BaseNotFoundError, match="There is no base 'gpu'; see `kitbag-server base"):
+        bases.find(site.kit, "gpu", None, HERE, quiet)
+
+
+@pytest.mark.parametrize("python", ["2.7", "three", "3.11; rm", "3."])
+def test_what_is_no_python_is_refused(site: Site, python: str) -> None:
+    with pytest.raises(BaseNotFoundError, match=r"give one such as 3\.11"):
+        bases.find(site.kit, "auto", python, HERE, quiet)
+
+
+def test_auto_without_a_registry_or_a_debian_of_that_python_says_both(site: Site) -> None:
+    with pytest.raises(
+        BaseNotFoundError, match=r"No base has Python 3\.8: 127\.0\.0\.1:9 does not"
+    ):
+        bases.find(site.kit, "auto", "3.8", HERE, quiet)
+
+
+def test_an_image_that_is_no_base_is_named_as_it_was_asked_for(
+    site: Site, registry: Registry
+) -> None:
+    made = tiny_base(site.layout, "tiny")
+    there = open_store(f"registry://{registry.host}")
+    copy_image(LayoutStore(site.layout), "kitbag/base/tiny", made.digest, there, "worker/tiny")
+    image = f"{registry.host}/worker/tiny@{made.digest}"
+    with pytest.raises(BaseNotFoundError) as raised:
+        bases.find(site.kit, image, None, HERE, quiet)
+    assert raised.value.detail.startswith(f"{image} (an unnamed system) has no GNU C library")
+
+
+def test_an_image_on_a_private_host_is_refused_where_users_are_strangers(make_site: Make) -> None:
+    site = make_site(local=False)
+    with pytest.raises(BaseNotFoundError, match="private"):
+        bases.find(site.kit, "127.0.0.1:5000/x/y:1", None, HERE, quiet)
+
+
+def test_making_a_base_is_not_waited_for_once_a_build_must_stop(site: Site) -> None:
+    def stop() -> None:
+        raise CancelledError("The build was cancelled.")
+
+    site.settings.cache_root.mkdir(parents=True, exist_ok=True)
+    with pytest.raises(CancelledError):
+        bases.find(site.kit, "127.0.0.1:9/x/y:1", None, HERE, quiet, stop)
+
+
+def test_private_repositories_need_the_operators_word(make_site: Make) -> None:
+    strict = make_site(local=False)
+    source = {"git": {"url": "https://127.0.0.1:1/x.git"}}
+    row = strict.work("ignored", source=source)
+    assert row.state is BuildState.FAILED
+    assert row.error is not None and row.error["type"] == GitRefusedError.type

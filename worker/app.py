@@ -1,0 +1,116 @@
+"""The queue: the Celery app, and what the API may ask of the workers.
+
+Importing this brings neither the builder nor the catalog. The catalog, not the queue, is the truth:
+a message only says that a build may be waiting, so losing or doubling one does no harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import celery.exceptions
+import kombu.exceptions
+import redis
+from celery import Celery
+
+from worker.settings import QueueSettings
+
+BUILD = "kitbag.build"
+PLAN = "kitbag.plan"
+SWEEP = "kitbag.sweep"
+TRIM = "kitbag.trim"
+_CONNECT_S = 2.0
+# Celery raises a bare RuntimeError when the connection that brings results can't be made again.
+_QUEUE_ERRORS = (redis.RedisError, kombu.exceptions.KombuError, OSError, RuntimeError)
+_AWAY = "The queue does not answer; whoever runs this server must start it, then ask again."
+
+
+class WorkerProblem(Exception):  # noqa: N818 # it is a problem (RFC 9457), and the API calls it so
+    """A worker answered with a problem instead of a plan."""
+
+    def __init__(self, problem: Mapping[str, Any]) -> None:
+        super().__init__(str(problem.get("detail", "")))
+        self.problem = dict(problem)
+
+
+def make_app(settings: QueueSettings) -> Celery:
+    """A Celery app on the broker of these settings; tasks are acknowledged when they have ended."""
+    made = Celery("kitbag", broker=settings.broker_url, backend=settings.broker_url)
+    made.conf.update(
+        include=["worker.tasks"],
+        accept_content=["json"],
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        task_ignore_result=True,
+        task_store_errors_even_if_ignored=False,
+        result_expires=300,
+        worker_prefetch_multiplier=1,
+        worker_max_memory_per_child=300_000,  # KiB; a cold build of 107 packages takes 190,000
+        worker_hijack_root_logger=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,  # a queue that is away for a night is no reason to end
+        broker_transport_options={
+            "visibility_timeout": 6 * 3600,
+            "socket_connect_timeout": _CONNECT_S,
+            "socket_keepalive": True,
+        },
+        result_backend_transport_options={
+            "socket_connect_timeout": _CONNECT_S,
+            "retry_policy": {"max_retries": 3, "interval_start": 0, "interval_step": 0.2},
+        },
+        task_default_queue="layered",
+        task_routes={PLAN: {"queue": "plans"}, SWEEP: {"queue": "plans"}, TRIM: {"queue": "plans"}},
+    )
+    return made
+
+
+@lru_cache(maxsize=1)
+def app() -> Celery:
+    """The app of this process."""
+    return make_app(QueueSettings())
+
+
+def enqueue_build(build_id: str) -> None:
+    """Tell the workers that a build waits; raises what the broker's client raises."""
+    app().send_task(BUILD, args=[build_id], retry=False, ignore_result=True)
+
+
+def request_plan(request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
+    """What a worker would build for this request; raises WorkerProblem or TimeoutError."""
+    try:
+        answer = _asked(request, timeout_s)
+    except celery.exceptions.TimeoutError as error:
+        raise TimeoutError(f"no worker answered within {timeout_s:.0f} s") from error
+    except _QUEUE_ERRORS as error:
+        raise WorkerProblem({"type": "unavailable", "detail": _AWAY}) from error
+    if "problem" in answer:
+        raise WorkerProblem(answer["problem"])
+    return answer
+
+
+def _asked(request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
+    task = app().send_task(
+        PLAN, args=[dict(request)], retry=False, expires=timeout_s, ignore_result=False
+    )
+    answer: dict[str, Any] = task.get(timeout=timeout_s, interval=0.02)
+    task.forget()  # an answer that nobody waited for expires by itself
+    return answer
+
+
+def queue_health(timeout_s: float = 1.0) -> dict[str, Any]:
+    """Whether the broker answers, and the name of the worker that answers first, if one does.
+
+    One is enough to be ready, and waiting for all of them takes the whole time-out.
+    """
+    try:
+        client = redis.Redis.from_url(
+            QueueSettings().broker_url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s
+        )
+        with client:
+            client.ping()
+        replies = app().control.ping(timeout=timeout_s, limit=1)
+    except _QUEUE_ERRORS:
+        return {"broker": False, "workers": []}
+    return {"broker": True, "workers": sorted(name for reply in replies for name in reply)}

@@ -1,0 +1,88 @@
+"""Says what a build would do, without doing it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from builder import layered
+from builder.model import Lock
+from worker.request import BuildRequest
+from worker.run import Prepared
+from worker.services import Services
+
+_SERVER = "jupyterlab"
+_NO_SERVER = (
+    "The environment has no JupyterLab: its image runs commands but can't serve a notebook; "
+    "add jupyterlab to the requirements if it should."
+)
+
+
+def describe(
+    services: Services, request: BuildRequest, prepared: Prepared, warnings: Sequence[str]
+) -> dict[str, Any]:
+    """The plan as the API answers it: sizes in bytes, packages sorted by name."""
+    base, lock = prepared.base, prepared.lock
+    tools = services.tools(base.python.version)
+    plan = layered.planned_layers(lock, base, tools)
+    digests = [item.known.layer.descriptor.digest for item in plan if item.known]
+    below = [layer.descriptor.digest for layer in base.layers]
+    missing = tools.store.missing(request.environment, [*digests, *below])
+    fresh = [item for item in plan if item.known is None]
+    how = layered.recipe(base, tools)
+    known = {wheel.name for item in plan if item.known for wheel in item.group.wheels}
+    to_fetch = [
+        wheel
+        for item in fresh
+        for wheel in item.group.wheels
+        if services.cache.get(how.key(wheel.sha256)) is None
+    ]
+    wheels_bytes = sum(wheel.size_bytes for wheel in lock.wheels)
+    return {
+        "way": str(prepared.detected.way),
+        "why": prepared.detected.why,
+        "files": list(prepared.detected.files),
+        "python": base.python.version,
+        "base": {"name": base.name, "image": base.image, "digest": base.digest},
+        "packages": [
+            {
+                "name": wheel.name,
+                "version": wheel.version,
+                "size_bytes": wheel.size_bytes,
+                "known": wheel.name in known,
+            }
+            for wheel in sorted(lock.wheels, key=lambda wheel: wheel.name)
+        ],
+        "layers": {"known": len(plan) - len(fresh), "new": len(fresh)},
+        "bytes_to_move": sum(wheel.size_bytes for item in fresh for wheel in item.group.wheels)
+        + sum(
+            item.known.layer.descriptor.size_bytes
+            for item in plan
+            if item.known and not item.known.repos and item.known.layer.descriptor.digest in missing
+        ),
+        "bytes_to_download": sum(wheel.size_bytes for wheel in to_fetch),
+        "image_bytes": base.size_bytes + wheels_bytes,
+        "warnings": [*warnings, *_warnings(lock)],
+        **changes(prepared.before, lock),
+    }
+
+
+def changes(before: Lock | None, after: Lock) -> dict[str, Any]:
+    """Packages added, removed and changed against the environment's latest version."""
+    old = {wheel.name: wheel.version for wheel in before.wheels} if before else {}
+    new = {wheel.name: wheel.version for wheel in after.wheels}
+    return {
+        "added": [{"name": name, "version": new[name]} for name in sorted(new.keys() - old.keys())],
+        "removed": [
+            {"name": name, "version": old[name]} for name in sorted(old.keys() - new.keys())
+        ],
+        "changed": [
+            {"name": name, "before": old[name], "after": new[name]}
+            for name in sorted(new.keys() & old.keys())
+            if new[name] != old[name]
+        ],
+    }
+
+
+def _warnings(lock: Lock) -> list[str]:
+    return [] if any(wheel.name == _SERVER for wheel in lock.wheels) else [_NO_SERVER]

@@ -1,0 +1,66 @@
+"""A build request as the API committed it, read back into the builder's nouns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from builder.model import Accelerator, Platform
+from builder.source import ArchiveSource, FilesSource, GitSource, Source
+
+
+class GitRequest(BaseModel):
+    """A repository at a ref."""
+
+    model_config = ConfigDict(frozen=True)
+
+    url: str
+    ref: str | None = None
+    subdir: str | None = None
+
+
+class SourceRequest(BaseModel):
+    """Exactly one of a git repository, inline files, and an upload that the API stored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    git: GitRequest | None = None
+    files: Mapping[str, str] | None = None
+    upload: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="Its SHA-256.")
+
+
+class BuildRequest(BaseModel):
+    """What was asked for; the API has checked names, sizes and counts."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    environment: str
+    source: SourceRequest
+    python: str | None = None
+    base: str | None = None
+    accelerator: Accelerator = Accelerator.CPU
+    upgrade: bool = False
+    platform: str | None = None
+
+    def builder_source(self, uploads: Path) -> Source:
+        """The source to fetch; uploads lie in the folder under their SHA-256."""
+        if self.source.git is not None:
+            git = self.source.git
+            return GitSource(git.url, git.ref, git.subdir)
+        if self.source.upload is not None:
+            return ArchiveSource(uploads / self.source.upload)
+        files = self.source.files or {}
+        return FilesSource({name: text.encode() for name, text in files.items()})
+
+    def builder_platform(self) -> Platform:
+        """The platform asked for, linux/amd64 unless another is."""
+        system, _, arch = (self.platform or "linux/amd64").partition("/")
+        return Platform(system, arch)
+
+
+def parse(request: Mapping[str, Any]) -> BuildRequest:
+    """The request as a model; raises ValidationError for what the API can't have sent."""
+    return BuildRequest.model_validate(request)

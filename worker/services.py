@@ -1,0 +1,122 @@
+"""What one worker process keeps from build to build: connections, caches, compilers."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+from functools import cached_property, lru_cache
+
+from builder.download import Downloader
+from builder.layered import Tools
+from builder.layers.bytecode import Compiler, find_interpreter
+from builder.layers.cache import LayerCache
+from builder.lock import UvSettings
+from builder.source import HostPolicy, SourcePolicy
+from builder.stores.open import open_store
+from builder.stores.protocol import Store
+from catalog.engine import make_engine
+from worker.index import CatalogIndex
+from worker.scratch import Scratch
+from worker.settings import WorkerSettings
+
+
+class Services:
+    """Made once a process, after any fork; every part may be used from several threads.
+
+    Only the catalog is needed from the first moment. The other parts are opened when a build first
+    needs them, so that a full disk or a wrong store is that build's error and tried again later.
+    """
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self.settings = settings
+        self.engine = make_engine(settings.database_url)
+        self.hosts = HostPolicy(private=settings.local, allowed=settings.allowed_hosts)
+        self._index = CatalogIndex(self.engine)
+        self._compilers: dict[str, Compiler | None] = {}
+        self._lock = threading.Lock()
+
+    @cached_property
+    def store(self) -> Store:
+        """Where images go."""
+        settings = self.settings
+        return open_store(
+            settings.store_url, ca_bundle=settings.ca_bundle, host=settings.public_host
+        )
+
+    @cached_property
+    def cache(self) -> LayerCache:
+        """The layers of wheels that were spliced before."""
+        return LayerCache(self.settings.cache_root / "layers")
+
+    @cached_property
+    def scratch(self) -> Scratch:
+        """The process's own folder for what is gone when a build ends."""
+        return Scratch(self.settings.cache_root / "scratch")
+
+    @cached_property
+    def _downloader(self) -> Downloader:
+        folder = self.scratch.path / "wheels"
+        return Downloader(folder, self.hosts, ca_bundle=self.settings.ca_bundle)
+
+    def tools(self, python: str) -> Tools:
+        """The builder's tools for images with this version of Python, such as 3.11.2."""
+        compiler = self._compiler(python) if self.settings.bytecode else None
+        return Tools(self.store, self._index, self.cache, self._downloader, compiler)
+
+    def uv(self) -> UvSettings:
+        """How this worker resolves."""
+        settings = self.settings
+        return UvSettings(
+            cache_dir=settings.cache_root / "uv",
+            index_url=settings.index_url,
+            extra_index_urls=settings.extra_index_urls,
+            index_strategy=settings.index_strategy,
+            hosts=self.hosts,
+            ca_bundle=settings.ca_bundle,
+        )
+
+    def sources(self) -> SourcePolicy:
+        """What this worker fetches."""
+        settings = self.settings
+        policy = (
+            SourcePolicy.local()
+            if settings.local
+            else SourcePolicy(protocols=settings.git_protocols, hosts=self.hosts)
+        )
+        return dataclasses.replace(policy, ca_bundle=settings.ca_bundle)
+
+    def close(self) -> None:
+        """End the compilers and connections and remove the scratch; nothing works afterwards."""
+        for compiler in self._compilers.values():
+            if compiler is not None:
+                compiler.close()
+        if "_downloader" in self.__dict__:
+            self._downloader.close()
+        if "scratch" in self.__dict__:
+            self.scratch.close()
+        self.engine.dispose()
+
+    def _compiler(self, python: str) -> Compiler | None:
+        with self._lock:
+            if python not in self._compilers:
+                interpreter = find_interpreter(python)
+                self._compilers[python] = Compiler(interpreter) if interpreter else None
+            return self._compilers[python]
+
+
+@lru_cache(maxsize=1)
+def _services(pid: int) -> Services:
+    del pid  # the key: a forked child makes its own
+    return Services(WorkerSettings())
+
+
+def services() -> Services:
+    """The services of this process."""
+    return _services(os.getpid())
+
+
+def close_services() -> None:
+    """Close the services of this process, if it has any, because it ends."""
+    if _services.cache_info().currsize:
+        services().close()

@@ -1,0 +1,101 @@
+"""The settings of the workers and of whoever enqueues for them, from KITBAG_… variables."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+_PREFIX = "KITBAG_"
+
+
+def _listed(value: object) -> object:
+    """A list as people write it into a variable: `a, b`, or JSON."""
+    if not isinstance(value, str):
+        return value
+    if not value.lstrip().startswith("["):
+        return [item for item in re.split(r"[,\s]+", value) if item]
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise ValueError("it begins like a JSON list and is none; commas do as well") from error
+
+
+class QueueSettings(BaseSettings):
+    """Where the queue is; what the API needs of the workers' settings."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    broker_url: str = Field("redis://127.0.0.1:6379/0", description="Redis or Valkey.")
+    sweep_s: float = Field(5, gt=0, description="How often builds that nobody works on are sought.")
+
+
+class WorkerSettings(QueueSettings):
+    """What a worker works with, and its limits."""
+
+    database_url: str = Field(description="sqlite:///PATH or postgresql://…")
+    data: Path = Field(description="The folder of uploads, shared with the API.")
+    cache: Path | None = Field(None, description="Scratch of this machine; DATA/cache unless set.")
+    store: str = Field("", description="registry://HOST/PREFIX or oci:PATH; DATA/layout if empty.")
+    public_host: str = Field("", description="The host that a layout's images are pulled from.")
+    base_image: str = Field(
+        "docker.io/library/python:{python}-slim", description="What the base `auto` is made from."
+    )
+
+    index_url: str | None = Field(None, description="The package index; uv's default unless set.")
+    extra_index_urls: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = Field(
+        (), description="More indexes, tried before it."
+    )
+    index_strategy: Literal["first-index", "unsafe-first-match", "unsafe-best-match"] = Field(
+        "first-index", description="uv's --index-strategy."
+    )
+    ca_bundle: Path | None = Field(None, description="A PEM file that replaces the system's CAs.")
+    bytecode: bool = Field(True, description="Compile modules into the layers.")
+
+    local: bool = Field(False, description="Only its own user reaches this server: no host rules.")
+    allowed_hosts: Annotated[frozenset[str], NoDecode, BeforeValidator(_listed)] = Field(
+        frozenset(), description="Private hosts and networks that sources may name."
+    )
+    git_protocols: Annotated[
+        frozenset[Literal["https", "ssh", "http", "git", "file"]],
+        NoDecode,
+        BeforeValidator(_listed),
+    ] = Field(frozenset({"https", "ssh"}), description="What git URLs may use.")
+
+    build_timeout_s: float = Field(3600, gt=0)
+    heartbeat_s: float = Field(2, gt=0)
+    lease_s: float = Field(20, gt=0, description="A worker that is silent for longer is dead.")
+    max_attempts: int = Field(3, gt=0)
+    cache_max_bytes: int = Field(50 << 30, gt=0)
+
+    @field_validator("lease_s")
+    @classmethod
+    def _outlives_a_heartbeat(cls, lease_s: float, info: ValidationInfo) -> float:
+        """A lease shorter than the beat would take every worker for dead."""
+        if lease_s < 2 * info.data.get("heartbeat_s", 0):
+            raise ValueError("it must be twice KITBAG_HEARTBEAT_S or more")
+        return lease_s
+
+    @property
+    def cache_root(self) -> Path:
+        return self.cache or self.data / "cache"
+
+    @property
+    def store_url(self) -> str:
+        return self.store or f"oci:{self.data / 'layout'}"
+
+
+def complaint(error: ValidationError) -> str:
+    """What is wrong with the settings, as one sentence without their values."""
+    first = error.errors()[0]
+    variable = _PREFIX + str(first["loc"][0]).upper() if first["loc"] else "The settings"
+    if first["type"] == "missing":
+        return f"{variable} is not set; docs/operate.md says to what."
+    reason = first["msg"].removeprefix("Value error, ").rstrip(".")
+    return f"{variable} can't be used ({reason[:1].lower()}{reason[1:]}); see docs/operate.md."

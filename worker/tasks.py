@@ -1,0 +1,167 @@
+"""The tasks: each may run twice or die half-way, and the catalog stays right."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import redis
+from celery import bootsteps
+from celery.signals import after_setup_logger, worker_process_init, worker_process_shutdown
+from pydantic import ValidationError
+from sqlalchemy.exc import SQLAlchemyError
+
+from builder.errors import BuildError
+from builder.layers.cache import disk_full
+from builder.model import Step
+from catalog import builds
+from catalog.engine import reading
+from catalog.errors import CatalogError
+from worker import app as queue
+from worker import building, leftovers
+from worker import plan as planning
+from worker.problems import problem_of, surprise, unreadable
+from worker.request import parse
+from worker.run import Deadline, prepare
+from worker.services import close_services, services
+from worker.settings import QueueSettings
+
+log = logging.getLogger(__name__)
+
+_RETELL_S = 60
+_TRIM_S = 600
+_PLAN_S = 300
+"""A plan's time limit: whoever asked has gone by then, but what it fetched is of use later."""
+
+_CHATTY = ("httpx", "httpcore", "celery.worker.strategy", "celery.app.trace")
+"""They log every request, signed URLs and all, and every sweep."""
+
+
+@queue.app().task(name=queue.BUILD)  # type: ignore[untyped-decorator]
+def build(build_id: str) -> None:
+    """Build what a queued row asks for; does nothing if another worker has it."""
+    building.build(services(), build_id)
+
+
+@queue.app().task(name=queue.PLAN, ignore_result=False)  # type: ignore[untyped-decorator]
+def plan(request: dict[str, Any]) -> dict[str, Any]:
+    """What `build` would do with this request, or a problem."""
+    try:
+        return _planned(request)
+    except BuildError as error:
+        return {"problem": problem_of(error)}
+    except ValidationError:
+        return {"problem": unreadable()}
+    except Exception:  # the caller waits for an answer, whatever happened
+        log.exception("a plan failed unexpectedly")
+        return {"problem": surprise("a plan")}
+
+
+def _planned(request: dict[str, Any]) -> dict[str, Any]:
+    kit = services()
+    asked = parse(request)
+    deadline = Deadline(min(_PLAN_S, kit.settings.build_timeout_s), lambda: False)
+    warnings: list[str] = []
+
+    def report(step: Step) -> None:
+        if step.kind == "warning":
+            warnings.append(step.message)
+
+    with deadline.explained(), disk_full(kit.settings.cache_root):
+        with tempfile.TemporaryDirectory(dir=kit.scratch.path, prefix="plan-") as folder:
+            prepared = prepare(kit, asked, Path(folder), deadline, report)
+        return planning.describe(kit, asked, prepared, warnings)
+
+
+@queue.app().task(name=queue.SWEEP)  # type: ignore[untyped-decorator]
+def sweep(*, anew: bool = False) -> None:
+    """Queue again what dead workers left, and tell the queue of builds that it may have lost.
+
+    A long queue is not told at every sweep, unless `anew`.
+    """
+    kit = services()
+    try:
+        again = leftovers.requeue_dead(kit)
+        waiting = leftovers.waiting(kit)
+    except SQLAlchemyError as error:
+        log.warning("no sweep: the catalog does not answer: %s", type(error).__name__)
+        return
+    with redis.Redis.from_url(kit.settings.broker_url) as broker:
+
+        def mark(build_id: str) -> bool:
+            key = f"kitbag:told:{build_id}"
+            return bool(broker.set(key, 1, nx=not anew, ex=_RETELL_S))
+
+        leftovers.tell(again, lambda _: True, queue.enqueue_build)
+        leftovers.tell(waiting, mark, queue.enqueue_build)
+
+
+@queue.app().task(name=queue.TRIM)  # type: ignore[untyped-decorator]
+def trim() -> None:
+    """Keep this worker's cache within its limit, and its scratch free of what died."""
+    leftovers.remove_files(services())
+
+
+class Sweeper(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Asks for sweeps from the worker's own event loop, so that they end only when it does.
+
+    It begins with one at once: whatever was left or lost before is found when a worker starts, or
+    when its queue is back.
+    """
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def __init__(self, consumer: Any, **_: Any) -> None:  # noqa: ANN401 # untyped
+        super().__init__(consumer)
+        self._entries: list[Any] = []
+
+    def start(self, consumer: Any) -> None:  # noqa: ANN401 # untyped
+        """Begin, also again after the queue was away."""
+        every = QueueSettings().sweep_s
+        _ask(sweep, _RETELL_S, anew=True)
+        _ask(trim, _TRIM_S)
+        self._entries = [
+            consumer.timer.call_repeatedly(every, _ask, (sweep, every)),
+            consumer.timer.call_repeatedly(_TRIM_S, _ask, (trim, _TRIM_S)),
+        ]
+
+    def stop(self, consumer: Any) -> None:  # noqa: ANN401, ARG002 # untyped
+        """Stop asking."""
+        for entry in self._entries:
+            entry.cancel()
+        self._entries = []
+
+
+def _ask(task: Any, expires_s: float, **arguments: Any) -> None:  # noqa: ANN401 # untyped
+    """Send one of the tasks above; a queue that is away is asked again by the next one."""
+    try:
+        task.apply_async(kwargs=arguments, retry=False, expires=expires_s)
+    except Exception as error:  # noqa: BLE001 # the event loop must go on
+        log.warning("the queue does not take %s: %s", task.name, error)
+
+
+queue.app().steps["consumer"].add(Sweeper)
+
+
+@worker_process_init.connect  # type: ignore[untyped-decorator]
+def _warm_up(**_: object) -> None:
+    """Open connections before the first build asks for them."""
+    try:
+        with reading(services().engine) as session:
+            builds.listing(session, limit=1)
+    except (CatalogError, SQLAlchemyError):
+        log.warning("the catalog does not answer yet")
+
+
+@worker_process_shutdown.connect  # type: ignore[untyped-decorator]
+def _tidy_up(**_: object) -> None:
+    """Leave no compilers and no scratch behind when a child is replaced or the worker ends."""
+    close_services()
+
+
+@after_setup_logger.connect  # type: ignore[untyped-decorator]
+def _quieten(**_: object) -> None:
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
