@@ -39,6 +39,11 @@ class Part:
     def running(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
+    @property
+    def was_killed(self) -> bool:
+        """Whether a signal ended it."""
+        return self.process is not None and (self.process.poll() or 0) < 0
+
     def start(self, environ: Mapping[str, str]) -> None:
         """Start it in a process group of its own, so that a Ctrl-C reaches only this parent."""
         with self.log.open("ab") as log:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
 
 import httpx
@@ -42,7 +42,7 @@ def up(embedded: Embedded, *, workers: int, say: Callable[[str], None]) -> None:
         try:
             for part in parts:
                 part.start(environ)
-            _wait_until_ready(embedded, parts, lambda: stopping)
+            _wait_until_ready(embedded, parts, environ, say, lambda: stopping)
             if not stopping:
                 say(
                     f"Kitbag is up at {embedded.url}; Ctrl-C ends it. "
@@ -52,22 +52,39 @@ def up(embedded: Embedded, *, workers: int, say: Callable[[str], None]) -> None:
                 time.sleep(0.2)
                 for part in parts:
                     if not part.running:
-                        status = part.restart(environ)
-                        say(f"The {part.name} ended with {status}; it was started again.")
+                        _restart(part, environ, say)
         finally:
             # The API takes nothing new while workers finish.
             for part in reversed(parts):
                 part.stop()
 
 
-def _wait_until_ready(embedded: Embedded, parts: list[Part], stopping: Callable[[], bool]) -> None:
-    """Return when the API says that catalog, queue and a worker answer, or when told to stop."""
+def _restart(part: Part, environ: Mapping[str, str], say: Callable[[str], None]) -> None:
+    status = part.restart(environ)
+    say(f"The {part.name} ended with {status}; it was started again.")
+
+
+def _wait_until_ready(
+    embedded: Embedded,
+    parts: list[Part],
+    environ: Mapping[str, str],
+    say: Callable[[str], None],
+    stopping: Callable[[], bool],
+) -> None:
+    """Return when the API says that catalog, queue and a worker answer, or when told to stop.
+
+    A part that a signal ended was killed by somebody else, and is started again as it would be
+    later; one that ended by itself said why, and wouldn't fare better a second time.
+    """
     deadline = time.monotonic() + START_S
     missing = "the API"
     while not stopping():
         for part in parts:
-            if not part.running:
+            if part.running:
+                continue
+            if not part.was_killed:
                 raise PartEndedError(f"The {part.name} did not start{part.last_words()}")
+            _restart(part, environ, say)
         if time.monotonic() > deadline:
             raise PartEndedError(
                 f"After {START_S} s {missing} does not answer yet; "

@@ -148,14 +148,20 @@ class Embedded(Server):
         share_bases(data / "cache")
         port = free_port()
         super().__init__(f"http://127.0.0.1:{port}", data, variables)
+        log = data.parent / f"{data.name}.log"
+        self._log_from = len(log.read_text()) if log.exists() else 0  # an earlier `up` wrote it
         command = [BIN / "kitbag-server", "up", "--port", str(port), "--data", str(data)]
         self.up = Daemon(
             [*map(str, command)],
-            log=data.parent / f"{data.name}.log",
-            ready=self.ready,
+            log=log,
+            ready=self.is_up,
             timeout_s=START_S,
             env=self.environ,
         )
+
+    def is_up(self) -> bool:
+        """Whether `up` has said so; its API may answer a moment before."""
+        return "Kitbag is up at" in self.up.log[self._log_from :]
 
     @property
     def layout(self) -> Path:

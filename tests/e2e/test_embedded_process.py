@@ -77,6 +77,33 @@ def test_a_part_that_dies_is_started_again_and_all_end_with_their_parent(
     assert gone(parts)
 
 
+def test_a_part_that_is_killed_while_all_start_is_started_again(
+    small_settings: dict[str, str], tmp_path: Path
+) -> None:
+    server = Unlucky(tmp_path / "data", small_settings)
+    try:
+        server.up.start()
+        assert server.ready()
+    finally:
+        server.http.close()
+        server.up.stop(timeout_s=60)
+    assert server.killed
+    assert "The worker ended with -9; it was started again." in server.up.log
+
+
+class Unlucky(Embedded):
+    """Its first worker is killed as soon as it is there."""
+
+    killed = False
+
+    def is_up(self) -> bool:
+        for pid in () if self.killed else children(self.up.pid or 0):
+            if is_worker(pid):
+                kill(pid)
+                self.killed = True
+        return super().is_up()
+
+
 def test_a_port_in_use_is_one_sentence(embedded: Embedded, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -156,9 +183,14 @@ def test_a_token_guards_the_api_and_the_command_shows_it(
 
 
 def is_worker(pid: int) -> bool:
-    command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[1])
-    return b"worker" in command and b"worker" not in Path(f"/proc/{parent}/cmdline").read_bytes()
+    """Whether it is the process that Celery's pool and the builds are children of."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[1])
+        above = Path(f"/proc/{parent}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return b"worker" in command and b"worker" not in above
 
 
 def gone(pids: list[int], timeout_s: float = 30) -> bool:
