@@ -10,7 +10,7 @@ export UV_NO_CONFIG := 1
 
 help:
 	@echo "make demo   build, pin and verify the example on embedded parts"
-	@echo "make test   all tests (ARGS='-m \"not slow\"' leaves out what fetches or builds a lot)"
+	@echo "make test   all tests (ARGS='-m \"not slow\"' leaves out what fetches or builds a lot; JOBS=1)"
 	@echo "make lint   ruff, mypy --strict, import contracts"
 	@echo "make lock   resolve requirements/*.txt again"
 
@@ -26,8 +26,10 @@ setup: $(VENV)/.done
 demo: setup
 	@$(BIN)/python examples/demo.py
 
+# Many tests wait for a server or a network: a few processes share the work.
+JOBS ?= 3
 test: setup
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=loadgroup --no-loadscope-reorder $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .
