@@ -51,6 +51,7 @@ def part(manager: AbstractContextManager[T]) -> Iterator[T]:
         yield entered
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tell `pytest -n` what to keep together: a file, and the files that need a Docker Engine.
 
