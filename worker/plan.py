@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from builder import layered
-from builder.model import Lock
+from builder.model import Base, Lock
+from catalog import versions
+from catalog.engine import reading
+from catalog.errors import EnvironmentNotFoundError, VersionNotFoundError
 from worker.request import BuildRequest
 from worker.run import Prepared
 from worker.services import Services
@@ -60,11 +63,31 @@ def describe(
             for item in plan
             if item.known and not item.known.repos and item.known.layer.descriptor.digest in missing
         ),
+        "bytes_to_fetch": _bytes_to_fetch(services, request, base, plan),
         "bytes_to_download": sum(wheel.size_bytes for wheel in to_fetch),
         "image_bytes": base.size_bytes + wheels_bytes,
         "warnings": [*warnings, *_warnings(lock)],
         **changes(prepared.before, lock),
     }
+
+
+def _bytes_to_fetch(
+    services: Services, request: BuildRequest, base: Base, plan: Sequence[layered.PlannedLayer]
+) -> int:
+    """What a node that has the environment's latest version lacks, or one that has nothing.
+
+    Layers that are still to be made count as their wheels; Kitbag's own two, of kilobytes, not.
+    """
+    with reading(services.engine) as session:
+        try:
+            latest = versions.find(session, request.environment, whole=True)
+            there = {str(layer["digest"]) for layer in latest.layers}
+        except (EnvironmentNotFoundError, VersionNotFoundError):
+            there = set()
+    made = [*base.layers, *(item.known.layer for item in plan if item.known)]
+    lacking = {layer.descriptor for layer in made if layer.descriptor.digest not in there}
+    fresh = [wheel for item in plan if item.known is None for wheel in item.group.wheels]
+    return sum(each.size_bytes for each in lacking) + sum(wheel.size_bytes for wheel in fresh)
 
 
 def changes(before: Lock | None, after: Lock) -> dict[str, Any]:

@@ -42,6 +42,10 @@ class WorkerPlan(BaseModel):
     packages: list[PlannedPackage]
     layers: PlannedLayers
     bytes_to_move: int
+    bytes_to_fetch: int = Field(
+        description="What a node that has the environment's latest version (or, of a new one, "
+        "nothing) fetches before the image starts there."
+    )
     bytes_to_download: int
     image_bytes: int
     warnings: list[str] = Field(default_factory=list)

@@ -37,6 +37,11 @@ class Group:
 def group(wheels: Sequence[LockedWheel], base_layers: int) -> list[Group]:
     """The layers' groups from the bottom up: wheels alone, largest first, then the buckets.
 
+    A wheel of a megabyte or more lies alone while there is room (for 92 on a base of one layer);
+    beyond that the smallest of them join the buckets. So a package more, less or of another version
+    changes the layer that holds it and, in an environment without room, the one bucket that a
+    wheel at the border leaves or joins.
+
     What is large and seldom changes lies below, since an engine that keeps layers as chains
     (Docker's graph drivers) unpacks again whatever lies above a change. Raises TooLargeError for a
     base with too many layers.
@@ -47,30 +52,18 @@ def group(wheels: Sequence[LockedWheel], base_layers: int) -> list[Group]:
             f"The base has {base_layers} layers, and an image can have {MAX_LAYERS}: flatten the "
             f"base to at most {MAX_LAYERS - OWN_LAYERS - BUCKETS}, or choose another."
         )
-    limit = ladder_step(wheels, room)
-    large = [wheel for wheel in wheels if wheel.size_bytes >= limit]
-    alone = [
-        Group(None, (wheel,)) for wheel in sorted(large, key=lambda w: (-w.size_bytes, *_id(w)))
-    ]
+    large = sorted(
+        (wheel for wheel in wheels if wheel.size_bytes >= ALONE_BYTES),
+        key=lambda wheel: (-wheel.size_bytes, *_id(wheel)),
+    )
+    alone = [Group(None, (wheel,)) for wheel in large[:room]]
+    tail = [wheel for wheel in wheels if wheel.size_bytes < ALONE_BYTES] + large[room:]
     buckets: dict[int, list[LockedWheel]] = defaultdict(list)
-    for wheel in wheels:
-        if wheel.size_bytes < limit:
-            buckets[bucket_of(wheel.name)].append(wheel)
+    for wheel in tail:
+        buckets[bucket_of(wheel.name)].append(wheel)
     return alone + [
         Group(number, tuple(sorted(buckets[number], key=_id))) for number in sorted(buckets)
     ]
-
-
-def ladder_step(wheels: Sequence[LockedWheel], room: int) -> int:
-    """From which size a wheel lies alone: 1 MiB, doubled until at most `room` wheels are as large.
-
-    Nearly every environment stays on the first step (its room is 92 wheels on a base of one layer).
-    One that crosses to another step moves the wheels between the two sizes to or from buckets.
-    """
-    limit = ALONE_BYTES
-    while sum(wheel.size_bytes >= limit for wheel in wheels) > room:
-        limit *= 2
-    return limit
 
 
 def _id(wheel: LockedWheel) -> tuple[str, str]:

@@ -140,7 +140,11 @@ class Event:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a build would do; sizes in bytes, packages compared with the latest version."""
+    """What a build would do; sizes in bytes, packages compared with the latest version.
+
+    `bytes_to_move` go into the registry, `bytes_to_fetch` from it to a node that has the latest
+    version, and `bytes_to_download` from the index.
+    """
 
     way: Way
     why: str
@@ -151,6 +155,7 @@ class Plan:
     layers_known: int
     layers_new: int
     bytes_to_move: int
+    bytes_to_fetch: int
     bytes_to_download: int
     image_bytes: int
     warnings: tuple[str, ...]
@@ -172,6 +177,7 @@ class Plan:
             layers_known=int(layers.get("known") or 0),
             layers_new=int(layers.get("new") or 0),
             bytes_to_move=int(data.get("bytes_to_move") or 0),
+            bytes_to_fetch=int(data.get("bytes_to_fetch") or 0),
             bytes_to_download=int(data.get("bytes_to_download") or 0),
             image_bytes=int(data.get("image_bytes") or 0),
             warnings=tuple(data.get("warnings") or ()),

@@ -17,6 +17,7 @@ PLAN = {
     ],
     "layers": {"known": 1, "new": 1},
     "bytes_to_move": 20,
+    "bytes_to_fetch": 30,
     "bytes_to_download": 20,
     "image_bytes": 1000,
     "warnings": [],

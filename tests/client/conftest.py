@@ -101,6 +101,7 @@ class Worker:
             "packages": [{**package, "known": package["name"] == "six"} for package in packages],
             "layers": {"known": 40, "new": 1},
             "bytes_to_move": 1_234_567,
+            "bytes_to_fetch": 1_300_000,
             "bytes_to_download": 1_000_000,
             "image_bytes": 147_000_000,
             "warnings": ["no JupyterLab in it"],

@@ -197,6 +197,7 @@ def test_a_plan_shows_way_layers_bytes_changes_and_warnings(kitbag, server, fold
         "packages     3, 2 of them never built",
         "layers       40 known, 1 new",
         "to move      1.2 MB of 147.0 MB",
+        "to fetch     1.3 MB by a node with the latest version",
         "to download  1.0 MB",
         "+ new 3",
         "~ numpy 2.0 -> 2.1",

@@ -13,6 +13,8 @@ from builder.model import Platform, Step
 from builder.stores.copy import copy_image
 from builder.stores.layout import LayoutStore
 from builder.stores.open import open_store
+from catalog import versions
+from catalog.engine import reading
 from catalog.states import BuildState
 from worker import bases, plan
 from worker.request import parse
@@ -54,6 +56,22 @@ def test_a_plan_for_what_was_built_moves_nothing(site: Site) -> None:
     assert all(p["known"] for p in told["packages"])
     assert (told["added"], told["removed"], told["changed"]) == ([], [], [])
     assert told["base"]["digest"] == version.base_digest
+
+
+def test_a_plan_says_what_a_node_with_the_latest_version_fetches(site: Site) -> None:
+    new = described(site, "two")
+    base = new["image_bytes"] - sum(p["size_bytes"] for p in new["packages"])
+    assert new["bytes_to_fetch"] == base + new["bytes_to_move"], "it has nothing yet"
+    site.made("two")
+    assert described(site, "two")["bytes_to_fetch"] == 0
+    site.made("one", environment="bob/other")  # known to the registry, but not to alice's nodes
+    told = described(site, "one")
+    assert told["bytes_to_move"] == 0
+    with reading(site.kit.engine) as session:
+        layers = versions.find(session, "bob/other", whole=True).layers
+        mine = {item["digest"] for item in versions.find(session, "alice/gan", whole=True).layers}
+    lacking = [item for item in layers if item["packages"] and item["digest"] not in mine]
+    assert told["bytes_to_fetch"] == sum(item["size_bytes"] for item in lacking)
 
 
 def test_a_plan_says_what_is_added_removed_and_changed(site: Site) -> None:

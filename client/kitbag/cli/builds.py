@@ -135,6 +135,7 @@ def _print_plan(planned: Plan) -> None:
             ("packages", f"{len(planned.packages)}{known}"),
             ("layers", f"{planned.layers_known} known, {planned.layers_new} new"),
             ("to move", f"{size(planned.bytes_to_move)} of {size(planned.image_bytes)}"),
+            ("to fetch", f"{size(planned.bytes_to_fetch)} by a node with the latest version"),
             ("to download", size(planned.bytes_to_download)),
         )
     )

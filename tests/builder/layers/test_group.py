@@ -17,7 +17,6 @@ from builder.layers.group import (
     Group,
     bucket_of,
     group,
-    ladder_step,
 )
 from builder.model import LockedWheel
 
@@ -102,23 +101,57 @@ def test_an_upgrade_changes_its_own_group_and_where_it_crosses_a_megabyte_its_bu
     )
 
 
-@given(wheels=environments(200), base=st.integers(1, 93))
-@settings(deadline=None)
-def test_more_moves_only_when_the_ladder_takes_a_step(wheels: list[LockedWheel], base: int) -> None:
-    more = a_wheel("one-more", 700 << 20)
-    steps = ladder_step(wheels, room(base)), ladder_step([*wheels, more], room(base))
-    changed = contents(group([*wheels, more], base)) - contents(group(wheels, base))
-    if steps[0] == steps[1]:
-        assert len(changed) == 1
-    else:
-        large = sum(wheel.size_bytes >= steps[0] for wheel in wheels)
-        assert large == room(base), "a step is taken exactly when the room was full"
+MEASURED = (1, 12, 18, 35, 60, 94, 142, 238, 431, 900, 1_400, 2_900, 7_100, 14_000, 38_000)
+"""KiB: about what every twentieth wheel of real-wheels.txt has, from the smallest up."""
+
+
+@st.composite
+def realistic(draw: st.DrawFn) -> list[LockedWheel]:
+    """10 to 1,000 packages whose sizes are spread as those of real wheels are."""
+    rng = draw(st.randoms(use_true_random=False))
+    count = draw(st.sampled_from([10, 30, 100, 300, 1000]))
+    return [
+        a_wheel(f"package-{n}", int(rng.choice(MEASURED) * rng.uniform(700, 1400)))
+        for n in range(count)
+    ]
+
+
+def changed(before: list[LockedWheel], after: list[LockedWheel], base: int) -> list[Group]:
+    """What a node that has the first environment must fetch for the second."""
+    there = contents(group(before, base))
+    return [each for each in group(after, base) if each.wheels not in there]
+
+
+@given(wheels=realistic(), size=SIZES, base=st.integers(1, 20), data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_at_any_size_one_package_changes_its_own_layer_and_those_of_one_at_the_border(
+    wheels: list[LockedWheel], size: int, base: int, data: st.DataObject
+) -> None:
+    own = data.draw(st.sampled_from(wheels))
+    others = [wheel for wheel in wheels if wheel is not own]
+    new = replace(own, version="2.0", sha256="new", size_bytes=size)
+    full = sum(wheel.size_bytes >= ALONE_BYTES for wheel in [*wheels, new]) > room(base)
+    for before, after in ((others, wheels), (wheels, others), (wheels, [*others, new])):
+        found = changed(before, after, base)
+        elsewhere = [
+            each
+            for each in found
+            if not {own, new} & set(each.wheels) and each.bucket != bucket_of(own.name)
+        ]
+        assert len(group(after, base)) + base + OWN_LAYERS <= MAX_LAYERS
+        # A wheel at the border comes out of a bucket or goes into one: that bucket, and itself.
+        assert len(elsewhere) <= (2 if full else 0), elsewhere
+        assert len(found) <= (4 if full else 2)
+        alone = [each.wheels[0] for each in elsewhere if each.bucket is None]
+        assert len(alone) <= 1
 
 
 def test_the_room_on_a_base_of_one_layer_is_92_large_wheels() -> None:
-    wheels = [a_wheel(f"large-{n}", ALONE_BYTES) for n in range(93)]
-    assert ladder_step(wheels[:92], room(1)) == ALONE_BYTES
-    assert ladder_step(wheels, room(1)) == 2 * ALONE_BYTES
+    wheels = [a_wheel(f"large-{n}", ALONE_BYTES + n) for n in range(93)]
+    assert all(each.bucket is None for each in group(wheels[1:], 1))
+    *alone, last = group(wheels, 1)
+    assert (last.bucket, last.wheels) == (bucket_of("large-0"), (wheels[0],))
+    assert [each.wheels[0] for each in alone] == wheels[:0:-1]
 
 
 def test_a_base_with_too_many_layers_is_refused_with_a_reason() -> None:
