@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import sys
 import threading
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from rig.certificate import Certificate
 
 
 class _Server(ThreadingHTTPServer):
@@ -41,9 +44,16 @@ class QuietHandler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serve(handler: type[QuietHandler]) -> Iterator[int]:
-    """Serve with this handler until the block ends; yields the port."""
+def serve(handler: type[QuietHandler], certificate: Certificate | None = None) -> Iterator[int]:
+    """Serve with this handler, over TLS with a certificate, until the end; yields the port."""
     server = _Server(("127.0.0.1", 0), handler)
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate.path, certificate.key)
+        # The handshake is left to the connection's own thread: a client that stalls stops nobody.
+        server.socket = context.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:

@@ -15,6 +15,7 @@ from html import escape
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from rig.certificate import Certificate
 from rig.http import QuietHandler, serve
 
 Content = str | bytes
@@ -25,9 +26,13 @@ _DATE = (2026, 1, 1, 0, 0, 0)
 class WheelFactory:
     """Makes distributions into a folder; whatever lies in that folder is in the index."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, scheme: str = "http") -> None:
         self.folder = folder
-        self.index_url = f"http://127.0.0.1:{port}/simple/"
+        self.port = port
+        self.index_url = f"{scheme}://127.0.0.1:{port}/simple/"
+        self.uploaded: dict[str, str] = {}
+        self.redirects: dict[str, str] = {}
+        self.authorizations: list[tuple[str, str | None]] = []
         self.lies: dict[str, str] = {}
         self.requests: list[str] = []
 
@@ -136,8 +141,18 @@ class WheelFactory:
 
 
 @contextmanager
-def wheel_factory(folder: Path) -> Iterator[WheelFactory]:
-    """Serve `folder`, which must be empty or hold distributions only, as an index."""
+def wheel_factory(
+    folder: Path, *, certificate: Certificate | None = None, login: tuple[str, str] | None = None
+) -> Iterator[WheelFactory]:
+    """Serve `folder`, which must be empty or hold distributions only, as an index.
+
+    Over TLS with a certificate; with a login (user, password) to whoever shows it (RFC 7617).
+    `redirects` of the factory maps paths to where they are sent instead, `authorizations` is what
+    each request showed, `uploaded` the times that the index tells of files.
+    """
+    wanted = None
+    if login is not None:
+        wanted = "Basic " + base64.b64encode(":".join(login).encode()).decode()
 
     class Handler(QuietHandler):
         protocol_version = "HTTP/1.1"
@@ -145,6 +160,20 @@ def wheel_factory(folder: Path) -> Iterator[WheelFactory]:
         def answer(self) -> None:
             path = unquote(urlsplit(self.path).path)
             factory.requests.append(path)
+            shown = self.headers.get("Authorization")
+            factory.authorizations.append((path, shown))
+            if wanted is not None and shown != wanted:
+                self.send_response(401)
+                self.send_header("WWW-Authenticate", 'Basic realm="index"')
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            if path in factory.redirects:
+                self.send_response(302)
+                self.send_header("Location", factory.redirects[path])
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             as_json = _JSON in self.headers.get("Accept", "")
             page = _page(factory, path, as_json=as_json)
             if page is not None:
@@ -163,8 +192,8 @@ def wheel_factory(folder: Path) -> Iterator[WheelFactory]:
             if self.command != "HEAD":
                 self.wfile.write(body)
 
-    with serve(Handler) as port:
-        factory = WheelFactory(folder, port)
+    with serve(Handler, certificate) as port:
+        factory = WheelFactory(folder, port, "https" if certificate else "http")
         yield factory
 
 
@@ -190,7 +219,7 @@ def _file_entry(factory: WheelFactory, path: Path) -> dict[str, object]:
         "url": f"/files/{path.name}",
         "hashes": {"sha256": factory.sha256(path)},
         "size": path.stat().st_size,
-        "upload-time": "2026-01-01T00:00:00Z",
+        "upload-time": factory.uploaded.get(path.name, "2026-01-01T00:00:00Z"),
     }
     metadata = _file(factory, f"{path.name}.metadata")
     if metadata is not None:
