@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import random
 import re
@@ -9,16 +10,18 @@ import shutil
 import ssl
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 import httpx
 
-from builder.errors import BadWheelError, IndexUnreachableError, NoWheelError
+from builder.errors import BadWheelError, IndexRefusedError, IndexUnreachableError, NoWheelError
 from builder.layers.cache import disk_full
 from builder.model import LockedWheel
+from builder.secrets import Secrets
 from builder.source import HostPolicy
 
 ATTEMPTS = 4
@@ -37,7 +40,8 @@ class Downloader:
     """Wheels over HTTP(S) on kept connections, safe for many threads; `close` ends them.
 
     The hosts that a lock names were checked when it was made; `policy` says where these may
-    redirect to.
+    redirect to. `mirrors` are pairs of beginnings of URLs: what the lock has under the first is
+    fetched from under the second.
     """
 
     def __init__(
@@ -47,9 +51,12 @@ class Downloader:
         *,
         ca_bundle: Path | None = None,
         timeout_s: float = 30.0,
+        mirrors: Sequence[tuple[str, str]] = (),
     ) -> None:
         self._folder = folder
         self._policy = policy
+        self._mirrors = mirrors
+        self._secrets = Secrets()
         folder.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(folder)
         limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
@@ -60,6 +67,12 @@ class Downloader:
             verify=trusted,
             headers={"Accept-Encoding": "identity"},  # the hash is over the file, not a packing
         )
+
+    def using(self, secrets: Secrets) -> Downloader:
+        """This downloader with credentials, each of which goes to its own host only."""
+        other = copy.copy(self)
+        other._secrets = secrets
+        return other
 
     def close(self) -> None:
         """End the connections."""
@@ -132,19 +145,27 @@ class Downloader:
     def _opened(self, wanted: LockedWheel, offset: int) -> Iterator[httpx.Response]:
         """The answer that holds the wheel, or its rest, after a few redirects to allowed hosts."""
         headers = {"Range": f"bytes={offset}-"} if offset else {}
-        url = _url(wanted)
+        url = self._place(wanted)
         for _ in range(REDIRECTS + 1):
             if url.scheme not in ("https", "http"):
                 raise NoWheelError(
                     f"{wanted.filename} has no http(s) address in the lock; lock it from an index.",
                     package=wanted.name,
                 )
-            with self._client.stream("GET", url, headers=headers) as response:
+            secret = self._secrets.for_url(str(url))
+            login = None if secret is None else httpx.BasicAuth(secret.username, secret.password)
+            with self._client.stream("GET", url, headers=headers, auth=login) as response:
                 if response.is_redirect and response.next_request is not None:
                     url = response.next_request.url
                     self._policy.check(url.host, NoWheelError)
                     continue
                 status = response.status_code
+                if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+                    raise IndexRefusedError(
+                        f"The package index at {url.host} refused {wanted.filename}; ask the "
+                        "operator for a secret for that host.",
+                        package=wanted.name,
+                    )
                 if status in _RETRIED:
                     raise httpx.ReadError(f"status {status}", request=response.request)
                 if offset and not _is_rest(response, offset) and status != httpx.codes.OK:
@@ -162,6 +183,13 @@ class Downloader:
             f"The index redirects {wanted.filename} in a circle; ask who runs it.",
             package=wanted.name,
         )
+
+    def _place(self, wanted: LockedWheel) -> httpx.URL:
+        """Where the wheel is fetched from: where the lock says, or a mirror of that."""
+        for before, after in self._mirrors:
+            if wanted.url.startswith(before):
+                return _url(replace(wanted, url=after + wanted.url.removeprefix(before)))
+        return _url(wanted)
 
 
 def _url(wanted: LockedWheel) -> httpx.URL:

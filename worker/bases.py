@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
@@ -110,6 +111,7 @@ def make_auto(
         platform=platform,
         cache=services.settings.cache_root / "bases",
         report=report,
+        opener=partial(open_registry, ca_bundle=services.settings.ca_bundle),
     )
     return remember(services, base)
 
@@ -118,7 +120,7 @@ def copy(services: Services, name: str, image: str, platform: Platform) -> Base:
     """Copy an image of any registry into the store and remember it as a base."""
     wanted = parse_reference(image)
     services.hosts.check(wanted.host.partition(":")[0], BaseNotFoundError)
-    source = open_registry(wanted.host, 3600)
+    source = open_registry(wanted.host, 3600, services.settings.ca_bundle)
     repo = "kitbag/base/" + re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     place = (services.store, repo)
     try:

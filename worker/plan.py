@@ -26,7 +26,7 @@ def describe(
 ) -> dict[str, Any]:
     """The plan as the API answers it: sizes in bytes, packages sorted by name."""
     base, lock = prepared.base, prepared.lock
-    tools = services.tools(base.python.version)
+    tools = services.tools(base.python.version, request.environment)
     plan = layered.planned_layers(lock, base, tools)
     digests = [item.known.layer.descriptor.digest for item in plan if item.known]
     below = [layer.descriptor.digest for layer in base.layers]

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from builder.choices import Choices, IndexStrategy
 from builder.model import Accelerator, Platform
 from builder.source import ArchiveSource, FilesSource, GitSource, Source
 
@@ -44,6 +45,12 @@ class BuildRequest(BaseModel):
     accelerator: Accelerator = Accelerator.CPU
     upgrade: bool = False
     platform: str | None = None
+    extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    indexes: tuple[str, ...] = ()
+    default_index: str | None = None
+    index_strategy: IndexStrategy | None = None
+    exclude_newer: str | None = None
 
     def builder_source(self, uploads: Path) -> Source:
         """The source to fetch; uploads lie in the folder under their SHA-256."""
@@ -54,6 +61,17 @@ class BuildRequest(BaseModel):
             return ArchiveSource(uploads / self.source.upload)
         files = self.source.files or {}
         return FilesSource({name: text.encode() for name, text in files.items()})
+
+    def choices(self) -> Choices:
+        """What was chosen about the packages."""
+        return Choices(
+            extras=self.extras,
+            groups=self.groups,
+            indexes=self.indexes,
+            default_index=self.default_index,
+            index_strategy=self.index_strategy,
+            exclude_newer=self.exclude_newer,
+        )
 
     def builder_platform(self) -> Platform:
         """The platform asked for, linux/amd64 unless another is."""

@@ -122,9 +122,10 @@ def prepare(
         checkout.root,
         detected,
         target,
-        uv=dataclasses.replace(services.uv(), cancelled=deadline),
+        uv=dataclasses.replace(services.uv(request.environment), cancelled=deadline),
         previous=None if request.upgrade else before,
         upgrade=request.upgrade,
+        choices=request.choices(),
     )
     deadline.check()
     return Prepared(checkout, detected, base, made, before)
@@ -173,7 +174,7 @@ def _run(
     resolved = time.monotonic()
     way, commit = str(prepared.detected.way), prepared.checkout.commit
     advance(BuildState.BUILDING, way=way, commit=commit)
-    tools = services.tools(prepared.base.python.version)
+    tools = services.tools(prepared.base.python.version, request.environment)
     if tools.compiler is None and services.settings.bytecode:
         report(
             Step(

@@ -12,12 +12,14 @@ from builder.layered import Tools
 from builder.layers.bytecode import Compiler, find_interpreter
 from builder.layers.cache import LayerCache
 from builder.lock import UvSettings
+from builder.secrets import Secrets
 from builder.source import HostPolicy, SourcePolicy
 from builder.stores.open import open_store
 from builder.stores.protocol import Store
 from catalog.engine import make_engine
 from worker.index import CatalogIndex
 from worker.scratch import Scratch
+from worker.secrets import secrets_for
 from worker.settings import WorkerSettings
 
 
@@ -57,15 +59,23 @@ class Services:
     @cached_property
     def _downloader(self) -> Downloader:
         folder = self.scratch.path / "wheels"
-        return Downloader(folder, self.hosts, ca_bundle=self.settings.ca_bundle)
+        settings = self.settings
+        return Downloader(
+            folder, self.hosts, ca_bundle=settings.ca_bundle, mirrors=settings.mirror_pairs
+        )
 
-    def tools(self, python: str) -> Tools:
-        """The builder's tools for images with this version of Python, such as 3.11.2."""
+    def tools(self, python: str, environment: str = "") -> Tools:
+        """The builder's tools for an environment's images with this Python, such as 3.11.2."""
         compiler = self._compiler(python) if self.settings.bytecode else None
-        return Tools(self.store, self._index, self.cache, self._downloader, compiler)
+        downloader = self._downloader.using(self.secrets(environment))
+        return Tools(self.store, self._index, self.cache, downloader, compiler)
 
-    def uv(self) -> UvSettings:
-        """How this worker resolves."""
+    def secrets(self, environment: str) -> Secrets:
+        """The credentials for indexes that builds of NAMESPACE/NAME may use."""
+        return secrets_for(self.settings, environment.partition("/")[0])
+
+    def uv(self, environment: str = "") -> UvSettings:
+        """How this worker resolves for an environment."""
         settings = self.settings
         return UvSettings(
             cache_dir=settings.cache_root / "uv",
@@ -73,6 +83,7 @@ class Services:
             extra_index_urls=settings.extra_index_urls,
             index_strategy=settings.index_strategy,
             hosts=self.hosts,
+            secrets=self.secrets(environment),
             ca_bundle=settings.ca_bundle,
         )
 

@@ -55,6 +55,10 @@ class WorkerSettings(QueueSettings):
     index_strategy: Literal["first-index", "unsafe-first-match", "unsafe-best-match"] = Field(
         "first-index", description="uv's --index-strategy."
     )
+    secrets: Path | None = Field(None, description="A folder of credentials for package indexes.")
+    mirrors: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = Field(
+        (), description="FROM=TO: where files whose URL begins with FROM are fetched instead."
+    )
     ca_bundle: Path | None = Field(None, description="A PEM file that replaces the system's CAs.")
     bytecode: bool = Field(True, description="Compile modules into the layers.")
 
@@ -74,6 +78,13 @@ class WorkerSettings(QueueSettings):
     max_attempts: int = Field(3, gt=0)
     cache_max_bytes: int = Field(50 << 30, gt=0)
 
+    @field_validator("mirrors")
+    @classmethod
+    def _pairs_of_urls(cls, mirrors: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(re.fullmatch(r"https?://[^=]+/=https?://.+/", each) for each in mirrors):
+            raise ValueError("give pairs of URLs that end with a slash: FROM=TO")
+        return mirrors
+
     @field_validator("lease_s")
     @classmethod
     def _outlives_a_heartbeat(cls, lease_s: float, info: ValidationInfo) -> float:
@@ -81,6 +92,12 @@ class WorkerSettings(QueueSettings):
         if lease_s < 2 * info.data.get("heartbeat_s", 0):
             raise ValueError("it must be twice KITBAG_HEARTBEAT_S or more")
         return lease_s
+
+    @property
+    def mirror_pairs(self) -> tuple[tuple[str, str], ...]:
+        """The beginnings of URLs, and what stands for them."""
+        pairs = (each.partition("=") for each in self.mirrors)
+        return tuple((before, after) for before, _, after in pairs)
 
     @property
     def cache_root(self) -> Path:

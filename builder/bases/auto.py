@@ -25,9 +25,14 @@ Opener = Callable[[str, float], Store]
 """Opens the registry of a host, every operation of which ends after so many seconds."""
 
 
-def open_registry(host: str, deadline_s: float) -> Store:
+def open_registry(host: str, deadline_s: float, ca_bundle: Path | None = None) -> Store:
     """The registry with the credentials of the Docker config; HTTP for this machine's own."""
-    return open_store(f"registry://{host}", timeout_s=min(60, deadline_s), deadline_s=deadline_s)
+    return open_store(
+        f"registry://{host}",
+        timeout_s=min(60, deadline_s),
+        deadline_s=deadline_s,
+        ca_bundle=ca_bundle,
+    )
 
 
 def auto(

@@ -17,6 +17,7 @@ from builder.detect.lines import (
 )
 from builder.detect.model import Asked, Requirements
 from builder.errors import TooLargeError
+from builder.secrets import secret_name
 
 MAX_FILES = 50
 MAX_REQUIREMENTS = 5000
@@ -142,4 +143,12 @@ def index_url(value: str | None, file: str, number: int) -> str:
         good = False
     if value is None or not good or not value.isprintable() or len(value) > 2000:
         raise bad(file, number, "needs an http or https URL of a package index; give one")
+    user = urlsplit(value).netloc.rpartition("@")[0]
+    if user and secret_name(value) is None:
+        raise bad(
+            file,
+            number,
+            "has credentials in its URL; ask the operator for a secret, and write "
+            "https://{secret:NAME}@HOST/… instead",
+        )
     return value

@@ -11,6 +11,7 @@ from builder.detect import Requirements
 from builder.errors import InvalidSpecError
 from builder.lock.model import UvSettings
 from builder.model import LockedWheel
+from builder.secrets import origin_of, without_user
 
 
 def chosen_urls(wanted: Requirements, settings: UvSettings) -> tuple[str, ...]:
@@ -22,8 +23,8 @@ def chosen_urls(wanted: Requirements, settings: UvSettings) -> tuple[str, ...]:
         url = Requirement(each.text).url
         if url is not None:
             urls.append(url)
-    own = {settings.index_url, *settings.extra_index_urls}
-    return tuple(url for url in urls if url not in own)
+    own = {without_user(url) for url in (settings.index_url, *settings.extra_index_urls) if url}
+    return tuple(url for url in urls if without_user(url) not in own)
 
 
 def check_asked(wanted: Requirements, settings: UvSettings) -> bool:
@@ -34,7 +35,12 @@ def check_asked(wanted: Requirements, settings: UvSettings) -> bool:
             "This server resolves from its own package index only; remove index options and URLs "
             f"from {wanted.files[0] if wanted.files else 'the requirements'}."
         )
-    for host in sorted({urlsplit(url).hostname or "" for url in urls}):
+    for url in urls:
+        settings.secrets.check(url)
+    known = settings.own_origins
+    for host in sorted(
+        {urlsplit(url).hostname or "" for url in urls if origin_of(url) not in known}
+    ):
         settings.hosts.check(host, InvalidSpecError)
     return bool(urls)
 
@@ -49,5 +55,9 @@ def check_locked(wheels: Iterable[LockedWheel], settings: UvSettings) -> None:
         for url in (settings.index_url, *settings.extra_index_urls)
         if url is not None
     }
-    for host in sorted({urlsplit(wheel.url).hostname or "" for wheel in wheels} - own):
+    known = settings.secrets.origins
+    hosts = {
+        urlsplit(each.url).hostname or "" for each in wheels if origin_of(each.url) not in known
+    }
+    for host in sorted(hosts - own):
         settings.hosts.check(host, InvalidSpecError)

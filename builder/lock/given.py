@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from pathlib import Path
 
+from builder.choices import Choices
 from builder.detect import Detected, Kind
 from builder.detect.files import read_text
 from builder.errors import InvalidSpecError
@@ -24,16 +24,16 @@ def lock_given(
     target: Target,
     settings: UvSettings,
     folder: Path,
-    extras: Collection[str],
-    groups: Collection[str],
+    choices: Choices,
 ) -> Lock:
     """The part of the source's own lock that fits the target, nothing resolved anew."""
     file = detected.files[0]
     if detected.kind is Kind.UV_LOCK:
-        text = _exported(root, detected, settings, folder, extras, groups)
+        text = _exported(root, detected, settings, folder, choices)
     else:
         text = read_text(root, file, MAX_LOCK_BYTES)
-    wheels, direct = pylock.select(pylock.load(text, file), target, file)
+    chosen = choices if detected.kind is Kind.PYLOCK else Choices()  # exported with them already
+    wheels, direct = pylock.select(pylock.load(text, file), target, file, chosen)
     check_locked(wheels, settings)
     return pylock.make(wheels, direct, target)
 
@@ -43,8 +43,7 @@ def _exported(
     detected: Detected,
     settings: UvSettings,
     folder: Path,
-    extras: Collection[str],
-    groups: Collection[str],
+    choices: Choices,
 ) -> str:
     """uv.lock as pylock.toml, by uv without network, from copies of the two files alone."""
     lock_file, project_file = detected.files[0], detected.files[1]
@@ -55,8 +54,8 @@ def _exported(
         "export", "--frozen", "--offline", "--quiet", "--no-header", "--no-annotate",
         "--no-emit-workspace", "--no-default-groups", "--format", "pylock.toml",
         "--output-file", str(output),
-        *(f"--extra={extra}" for extra in sorted(extras)),
-        *(f"--group={group}" for group in sorted(groups)),
+        *(f"--extra={extra}" for extra in sorted(choices.extras)),
+        *(f"--group={group}" for group in sorted(choices.groups)),
     )  # fmt: skip
     if ran.status:
         lines = [line.strip() for line in strip_userinfo(ran.err).splitlines() if line.strip()]

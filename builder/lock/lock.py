@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from packaging.specifiers import SpecifierSet
 
+from builder.choices import Choices
 from builder.detect import Detected, Kind, Requirements, read_requirements
 from builder.errors import EngineNeededError, InvalidSpecError
 from builder.lock import pylock
@@ -16,6 +18,10 @@ from builder.lock.given import lock_given
 from builder.lock.model import DEFAULT_SEED, Target, UvSettings
 from builder.lock.resolve import Resolver, with_seed
 from builder.model import Lock, Way
+
+NO_CHOICES = Choices()
+_LOCKS = (Kind.PYLOCK, Kind.UV_LOCK)
+_WITH_EXTRAS = (Kind.PYPROJECT, *_LOCKS)
 
 
 def lock(
@@ -27,19 +33,19 @@ def lock(
     previous: Lock | None = None,
     upgrade: bool = False,
     seed: Sequence[str] = DEFAULT_SEED,
-    extras: Collection[str] = (),
-    groups: Collection[str] = (),
+    choices: Choices = NO_CHOICES,
 ) -> Lock:
     """Exact wheels for everything that the detected files ask for, and for the seed packages.
 
-    Versions of `previous` are kept where they fit, unless `upgrade`. `extras` and `groups` are
-    those of a pyproject.toml. Raises UnresolvableError, NoWheelError, InvalidSpecError (with file
+    Versions of `previous` are kept where they fit, unless `upgrade`. Raises
+    UnresolvableError, NoWheelError, InvalidSpecError (with file
     and line), EngineNeededError, IndexUnreachableError, TooLargeError, DiskFullError,
     CancelledError and TimedOutError.
     """
     if detected.way is not Way.LAYERED:
         raise EngineNeededError(detected.why)
     _check_python(detected, target)
+    _check_choices(detected, choices)
     if previous is not None and (previous.python, previous.platform) != (
         target.minor,
         target.platform,
@@ -47,15 +53,17 @@ def lock(
         previous = None
     with tempfile.TemporaryDirectory(prefix="kitbag-lock-") as name:
         folder = Path(name)
-        if detected.kind in (Kind.PYLOCK, Kind.UV_LOCK):
-            found = lock_given(checkout_root, detected, target, uv, folder, extras, groups)
+        if detected.kind in _LOCKS:
+            found = lock_given(checkout_root, detected, target, uv, folder, choices)
         else:
-            wanted = read_requirements(checkout_root, detected, extras, groups)
+            wanted = _with_indexes(
+                read_requirements(checkout_root, detected, choices.extras, choices.groups), choices
+            )
             users = check_asked(wanted, uv)
             # A source that replaces the index may do so with one that has not the seed packages.
             together = wanted.index_url is None and not wanted.no_index
             asked = with_seed(wanted, seed) if together else wanted
-            found = Resolver(asked, target, uv, folder, previous, upgrade=upgrade).lock()
+            found = Resolver(asked, target, uv, folder, previous, choices, upgrade=upgrade).lock()
             if users:
                 check_locked(found.wheels, uv)
         there = {wheel.name for wheel in found.wheels}
@@ -65,9 +73,38 @@ def lock(
         if not missing:
             return found
         alone = Requirements(asked=missing)
-        seeds = Resolver(alone, target, uv, folder, previous, upgrade=upgrade).lock()
+        late = Choices(exclude_newer=choices.exclude_newer)
+        seeds = Resolver(alone, target, uv, folder, previous, late, upgrade=upgrade).lock()
         more = [wheel for wheel in seeds.wheels if wheel.name not in there]
         return pylock.merge(found, more, target)
+
+
+def _with_indexes(wanted: Requirements, choices: Choices) -> Requirements:
+    """The requirements with the indexes of the request before those of the files."""
+    return replace(
+        wanted,
+        index_url=choices.default_index or wanted.index_url,
+        extra_index_urls=(*choices.indexes, *wanted.extra_index_urls),
+    )
+
+
+def _check_choices(detected: Detected, choices: Choices) -> None:
+    """Refuse choices that this source has no use for, which would be passed over in silence."""
+    file = detected.files[0] if detected.files else "the source"
+    if (choices.extras or choices.groups) and detected.kind not in _WITH_EXTRAS:
+        raise InvalidSpecError(
+            f"Extras and groups are those of a pyproject.toml, but {file} says what to install; "
+            "leave them out, or remove that file."
+        )
+    resolves = (
+        choices.indexes or choices.default_index or choices.index_strategy or choices.exclude_newer
+    )
+    if resolves and detected.kind in _LOCKS:
+        raise InvalidSpecError(
+            f"'{file}' is a lock of exact files, so indexes and exclude-newer change nothing; "
+            "leave them out, or lock again with them.",
+            file=file,
+        )
 
 
 def _check_python(detected: Detected, target: Target) -> None:

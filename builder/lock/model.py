@@ -12,6 +12,7 @@ from packaging.tags import Tag, compatible_tags, cpython_tags
 
 from builder.errors import InvalidSpecError
 from builder.model import Accelerator, Platform
+from builder.secrets import Origin, Secrets, origin_of
 from builder.source import HostPolicy
 
 DEFAULT_SEED = ("pip",)
@@ -115,7 +116,8 @@ class UvSettings:
     """How uv is run.
 
     `cache_dir` is shared by all builds of a worker. `index_url` None means uv's own default. The
-    indexes here may hold credentials, which reach no lock and no error; `user_indexes` allows
+    indexes here may hold credentials, which reach no lock, no error, no file and no command line;
+    `secrets` are those for other hosts, which need no leave of `hosts`; `user_indexes` allows
     sources to name indexes of their own, on the hosts that `hosts` allows. `index_strategy` is
     uv's, for the indexes here. `ca_bundle` is a PEM file that is trusted beside nothing else.
     """
@@ -126,6 +128,13 @@ class UvSettings:
     index_strategy: str = "first-index"
     user_indexes: bool = True
     hosts: HostPolicy = field(default_factory=HostPolicy)
+    secrets: Secrets = field(default_factory=Secrets)
     ca_bundle: Path | None = None
     timeout_s: float = 180.0
     cancelled: Callable[[], bool] = _never
+
+    @property
+    def own_origins(self) -> frozenset[Origin]:
+        """Where the operator sends uv: the indexes here and the hosts of secrets."""
+        named = (origin_of(url) for url in (self.index_url, *self.extra_index_urls) if url)
+        return frozenset(origin for origin in named if origin) | self.secrets.origins

@@ -13,11 +13,13 @@ from urllib.parse import unquote, urlsplit
 from packaging.pylock import Package, PackageWheel, Pylock, PylockSelectError, PylockValidationError
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
+from builder.choices import Choices
 from builder.errors import EngineNeededError, InvalidSpecError, NoWheelError
 from builder.lock.model import Target
 from builder.model import Lock, LockedWheel, Platform
 from builder.source.url import strip_userinfo
 
+_NO_CHOICES = Choices()
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -70,7 +72,9 @@ def merge(lock: Lock, more: list[LockedWheel], target: Target) -> Lock:
     return make([*lock.wheels, *more], direct, target)
 
 
-def select(document: Pylock, target: Target, file: str) -> tuple[list[LockedWheel], frozenset[str]]:
+def select(
+    document: Pylock, target: Target, file: str, choices: Choices = _NO_CHOICES
+) -> tuple[list[LockedWheel], frozenset[str]]:
     """The wheels of a lock that fit the target, and the names of those that a URL was given for.
 
     Raises NoWheelError (package without a fitting wheel), EngineNeededError (package from a
@@ -79,7 +83,10 @@ def select(document: Pylock, target: Target, file: str) -> tuple[list[LockedWhee
     wheels, direct = [], set()
     try:
         for package, source in document.select(
-            environment=target.environment(), tags=target.tags()
+            environment=target.environment(),
+            tags=target.tags(),
+            extras=choices.extras or None,
+            dependency_groups=choices.groups or None,
         ):
             if isinstance(source, PackageWheel):
                 name = source.filename

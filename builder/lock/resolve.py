@@ -11,13 +11,15 @@ from typing import cast
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from builder.choices import Choices, IndexStrategy
 from builder.detect import Asked, Requirements
 from builder.errors import UnresolvableError
 from builder.lock import pylock
 from builder.lock.failures import explain
 from builder.lock.model import Target, UvSettings
-from builder.lock.uv import Indexes, Uv, own_index
+from builder.lock.uv import Credentials, Indexes, Uv, own_index
 from builder.model import Lock, LockedWheel
+from builder.secrets import without_user
 from builder.source.process import Ran
 
 _SEED_FILE = "the seed packages"
@@ -34,6 +36,7 @@ class Resolver:
         settings: UvSettings,
         folder: Path,
         previous: Lock | None,
+        choices: Choices,
         *,
         upgrade: bool,
     ) -> None:
@@ -43,7 +46,7 @@ class Resolver:
         self.folder = folder
         self.previous = None if upgrade else previous
         self.upgrade = upgrade
-        self._options = self._write_options(settings)
+        self._options = self._write_options(settings, choices)
 
     def lock(self) -> Lock:
         """The lock of everything wanted.
@@ -124,19 +127,18 @@ class Resolver:
         wheels, direct = pylock.select(document, self.target, "")
         return ran, pylock.make(wheels, direct, self.target)
 
-    def _write_options(self, settings: UvSettings) -> tuple[str, ...]:
+    def _write_options(self, settings: UvSettings, choices: Choices) -> tuple[str, ...]:
         wanted = self.wanted
-        # A file that adds an index has pip's meaning: the best version of any index wins.
-        users = bool(wanted.extra_index_urls) and not settings.extra_index_urls
-        Indexes(
+        self.uv.credentials |= Indexes(
             default=wanted.index_url or settings.index_url or own_index(),
             extra=settings.extra_index_urls,
             users=wanted.extra_index_urls,
-            find_links=wanted.find_links,
+            find_links=tuple(without_user(url) for url in wanted.find_links),
             no_index=wanted.no_index,
             pre=wanted.pre,
-            strategy="unsafe-best-match" if users else settings.index_strategy,
-        ).write(self.folder)
+            strategy=choices.index_strategy or IndexStrategy(settings.index_strategy),
+            exclude_newer=choices.exclude_newer,
+        ).write(self.folder, settings.secrets)
         options: list[str] = []
         for option, lines in (("constraints", wanted.constraints), ("overrides", wanted.overrides)):
             if lines:
@@ -158,9 +160,10 @@ class Resolver:
         lines.append(f"dependencies = {json.dumps([each.text for each in asked])}")
         lines.append("[tool.uv.sources]")
         lines += [f'{name} = {{ index = "{names[url]}" }}' for name, url in sorted(bound.items())]
+        credentials = Credentials(self.uv.settings.secrets)
         for url in urls:
-            lines += ["[[tool.uv.index]]", f'name = "{names[url]}"', f"url = {json.dumps(url)}"]
-            lines.append("explicit = true")
+            lines += ["[[tool.uv.index]]", *credentials.lines(url, names[url]), "explicit = true"]
+        self.uv.credentials |= credentials.variables
         source = self.folder / "pyproject.toml"
         source.write_text("\n".join(lines) + "\n")
         return source

@@ -9,13 +9,16 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import uv
 
+from builder.choices import IndexStrategy
+from builder.guard import guard
 from builder.lock.model import Target, UvSettings
+from builder.secrets import Secrets, own_secret, without_user
 from builder.source.process import Ran, run
 
 CONFIG = "uv.toml"
@@ -32,6 +35,7 @@ class Uv:
     def __init__(self, settings: UvSettings, folder: Path) -> None:
         self.settings = settings
         self.folder = folder
+        self.credentials: dict[str, str] = {}
         self._deadline = time.monotonic() + settings.timeout_s
 
     def __call__(self, *arguments: str) -> Ran:
@@ -40,15 +44,29 @@ class Uv:
         config = self.folder / CONFIG
         if not config.exists():
             config.touch(mode=0o600)
+        command = [
+            uv.find_uv_bin(), *arguments, "--config-file", str(config), "--cache-dir",
+            str(self.settings.cache_dir), "--no-python-downloads", "--no-progress",
+            "--color", "never",
+        ]  # fmt: skip
+        environment = self._environment()
+        if "--offline" in arguments or self.settings.hosts.private or _has_proxy(environment):
+            return self._run(command, environment)
+        own = {(host, port) for _, host, port in self.settings.own_origins}
+        with guard(self.settings.hosts, own) as guarded:
+            ran = self._run(command, environment | {"ALL_PROXY": guarded.url, "NO_PROXY": ""})
+            if ran.status and guarded.refused is not None:
+                raise guarded.refused
+            return ran
+
+    def _run(self, command: list[str], environment: dict[str, str]) -> Ran:
         return run(
-            [uv.find_uv_bin(), *arguments, "--config-file", str(config), "--cache-dir",
-             str(self.settings.cache_dir), "--no-python-downloads", "--no-progress",
-             "--color", "never"],
-            env=self._environment(),
+            command,
+            env=environment,
             cwd=self.folder,
             deadline=self._deadline,
             cancelled=self.settings.cancelled,
-        )  # fmt: skip
+        )
 
     def compile(self, target: Target, source: Path, output: Path, more: Sequence[str] = ()) -> Ran:
         """`uv pip compile` of `source` into `output`, a pylock.NAME.toml that may hold versions to
@@ -67,7 +85,12 @@ class Uv:
         if self.settings.ca_bundle is not None:
             kept["SSL_CERT_FILE"] = str(self.settings.ca_bundle)
             kept.pop("SSL_CERT_DIR", None)
-        return kept | {"HOME": str(self.folder), "LC_ALL": "C"}
+        return kept | self.credentials | {"HOME": str(self.folder), "LC_ALL": "C"}
+
+
+def _has_proxy(environment: Mapping[str, str]) -> bool:
+    """Whether a proxy of the site makes the connections; then it looks names up and decides."""
+    return any(environment.get(each) for name in _PROXIES[:3] for each in (name, name.lower()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,33 +103,62 @@ class Indexes:
     find_links: tuple[str, ...] = ()
     no_index: bool = False
     pre: bool = False
-    strategy: str = "first-index"
+    strategy: IndexStrategy = IndexStrategy.FIRST_INDEX
+    exclude_newer: str | None = None
 
-    def write(self, folder: Path) -> None:
-        """Write the uv.toml: it may hold credentials, so it keeps them off the command line, and
-        only its owner may read it."""
+    def write(self, folder: Path, secrets: Secrets) -> dict[str, str]:
+        """Write the uv.toml, and return the variables with the credentials for its indexes: these
+        are on no disk and no command line."""
+        credentials = Credentials(secrets)
         lines = [
             f"index-strategy = {json.dumps(self.strategy)}",
             f"no-index = {json.dumps(self.no_index)}",
         ]
+        if self.exclude_newer is not None:
+            lines.append(f"exclude-newer = {json.dumps(self.exclude_newer)}")
         if self.find_links:
             lines.append(f"find-links = {json.dumps(list(self.find_links))}")
         if self.pre:
             lines.append('prerelease = "allow"')
         for url in self.users:
-            lines += ["[[index]]", f"url = {json.dumps(url)}"]
+            lines += ["[[index]]", *credentials.lines(url)]
         for url in self.extra:
-            lines += ["[[index]]", f"url = {json.dumps(url)}", _FILES_STAY]
+            lines += ["[[index]]", *credentials.lines(url), _FILES_STAY]
         if self.default is not None:
             lines += [
                 "[[index]]",
-                f"url = {json.dumps(self.default)}",
+                *credentials.lines(self.default),
                 "default = true",
                 _FILES_STAY,
             ]
         config = folder / CONFIG
         config.touch(mode=0o600)
         config.write_text("\n".join(lines) + "\n")
+        return credentials.variables
+
+
+class Credentials:
+    """Gives uv the user and password of indexes by variables: UV_INDEX_NAME_USERNAME, …_PASSWORD.
+
+    uv sends them to the index's own host only (https://docs.astral.sh/uv, alternative indexes).
+    """
+
+    def __init__(self, secrets: Secrets) -> None:
+        self._secrets = secrets
+        self.variables: dict[str, str] = {}
+
+    def lines(self, url: str, name: str | None = None) -> list[str]:
+        """An index's url, and its name if it has one or needs one."""
+        secret = self._secrets.for_url(url)
+        if secret is None and "{" not in url:
+            secret = own_secret(url, "")
+        if secret is not None:
+            name = name or f"kitbag{len(self.variables) // 2}"
+            variable = f"UV_INDEX_{name.upper().replace('-', '_')}"
+            self.variables[f"{variable}_USERNAME"] = secret.username
+            self.variables[f"{variable}_PASSWORD"] = secret.password
+        named = [] if name is None else [f"name = {json.dumps(name)}"]
+        return [f"url = {json.dumps(without_user(url))}", *named]
 
 
 @functools.cache

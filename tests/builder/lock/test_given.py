@@ -11,6 +11,7 @@ import uv
 from rig.wheels import WheelFactory
 from rig.wheels import wheel_factory as serve_wheels
 
+from builder.choices import Choices
 from builder.errors import EngineNeededError, InvalidSpecError, NoWheelError, UnresolvableError
 from builder.lock import Target, UvSettings, parse
 from builder.model import Lock, Platform
@@ -53,12 +54,12 @@ def test_a_projects_dependencies_are_locked_and_the_project_is_not(project_index
 
 
 def test_extras_and_groups_of_a_project_can_be_chosen(project_index, lock_files):
-    chosen = lock_files({"pyproject.toml": PROJECT}, extras=["all"], groups=["test"])
+    chosen = lock_files({"pyproject.toml": PROJECT}, choices=Choices(("all",), ("test",)))
     assert set(versions(chosen)) == {"top", "leaf", "pretty", "extra", "tester", "bottom"}
     with pytest.raises(InvalidSpecError, match="no extra 'fast'"):
-        lock_files({"pyproject.toml": PROJECT}, extras=["fast"])
+        lock_files({"pyproject.toml": PROJECT}, choices=Choices(extras=("fast",)))
     with pytest.raises(InvalidSpecError, match="dependency-groups"):
-        lock_files({"pyproject.toml": PROJECT}, groups=["nope"])
+        lock_files({"pyproject.toml": PROJECT}, choices=Choices(groups=("nope",)))
 
 
 def test_a_package_bound_to_an_index_comes_from_there_only(
@@ -89,7 +90,12 @@ def test_a_source_bound_to_an_extra_counts_when_that_extra_is_chosen(
             "top = { index = 'special', group = 'gpu' }\n"
             f"[[tool.uv.index]]\nname = 'special'\nurl = '{other.index_url}'\nexplicit = true\n"
         )
-        assert versions(lock_files({"pyproject.toml": text}, extras=["plot"]))["pretty"] == "9.0"
+        assert (
+            versions(lock_files({"pyproject.toml": text}, choices=Choices(extras=("plot",))))[
+                "pretty"
+            ]
+            == "9.0"
+        )
         assert "pretty" not in versions(lock_files({"pyproject.toml": text}))
 
 
@@ -141,11 +147,15 @@ def test_a_uv_lock_is_taken_as_it_is_with_pip_added(uv_lock, project_index, lock
 
 def test_extras_and_groups_of_a_uv_lock_can_be_chosen(uv_lock, lock_files):
     files = {"pyproject.toml": PROJECT, "uv.lock": uv_lock}
-    chosen = lock_files(files, extras=["plot"], groups=["base"])
+    chosen = lock_files(files, choices=Choices(("plot",), ("base",)))
     assert set(versions(chosen)) == {"top", "leaf", "pretty", "bottom"}
-    assert set(versions(lock_files(files, groups=["dev"]))) == {"top", "leaf", "extra"}
+    assert set(versions(lock_files(files, choices=Choices(groups=("dev",))))) == {
+        "top",
+        "leaf",
+        "extra",
+    }
     with pytest.raises(InvalidSpecError, match=r"'uv\.lock' can't be exported: .*nope"):
-        lock_files(files, extras=["nope"])
+        lock_files(files, choices=Choices(extras=("nope",)))
 
 
 def test_a_uv_lock_for_a_python_that_the_worker_lacks_is_exported(

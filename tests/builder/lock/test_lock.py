@@ -13,6 +13,7 @@ import pytest
 from rig.http import QuietHandler, serve
 from rig.wheels import wheel_factory as serve_wheels
 
+from builder.choices import Choices, IndexStrategy
 from builder.errors import (
     InvalidSpecError,
     UnresolvableError,
@@ -170,7 +171,7 @@ def test_the_seed_comes_from_the_operators_index_when_a_source_has_its_own(
         assert parse(again.text, "3.11", Platform()) == again
 
 
-def test_an_added_index_has_pips_meaning_the_best_version_wins(
+def test_an_added_index_has_pips_meaning_where_that_is_asked_for(
     wheel_factory, lock_files, tmp_path_factory
 ):
     wheel_factory.wheel("top", "1.0")
@@ -179,7 +180,8 @@ def test_an_added_index_has_pips_meaning_the_best_version_wins(
         more.wheel("top", "1.0+cu124")
         more.wheel("leaf", "1.0")
         text = f"--extra-index-url {more.index_url}\ntop\nleaf\n"
-        assert versions(lock_files({"requirements.txt": text})) == {
+        best = Choices(index_strategy=IndexStrategy.UNSAFE_BEST_MATCH)
+        assert versions(lock_files({"requirements.txt": text}, choices=best)) == {
             "top": "1.0+cu124",
             "leaf": "2.0",
         }

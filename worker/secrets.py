@@ -1,0 +1,89 @@
+"""The operator's secrets for package indexes: a folder with one TOML file for each."""
+
+from __future__ import annotations
+
+import logging
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
+
+from builder.secrets import Secret, Secrets, origin_of, own_secret
+from worker.settings import WorkerSettings
+
+log = logging.getLogger(__name__)
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+_MAX_BYTES = 64 << 10
+# What PyPI, Gitea, GitLab and others take as the user of a token.
+_TOKEN_USER = "__token__"  # noqa: S105 # a user's name
+_Namespace = Annotated[str, StringConstraints(min_length=1, max_length=63)]
+
+
+class SecretFile(BaseModel):
+    """A secret as the operator writes it; `namespaces` None lets every environment use it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    url: str = Field(description="https://HOST[:PORT]: where it may be sent.")
+    username: str = _TOKEN_USER
+    password: SecretStr
+    namespaces: frozenset[_Namespace] | None = None
+
+
+def secrets_for(settings: WorkerSettings, namespace: str) -> Secrets:
+    """What builds of this namespace may use: the settings' own credentials, then the folder's.
+
+    The folder is read anew for each build, so that a secret may change at any time. A file that
+    can't be read is left out, and the log says so.
+    """
+    found = [
+        secret
+        for url in (settings.index_url, *settings.extra_index_urls)
+        if (secret := own_secret(url, "")) is not None
+    ]
+    listed = _listed(settings.secrets) if settings.secrets is not None else []
+    # One that is for this namespace goes before one that is for all.
+    for name, file in sorted(listed, key=lambda item: (item[1].namespaces is None, item[0])):
+        origin = origin_of(file.url)
+        if origin is None:
+            log.warning("secret %s is left out: its url is no https://HOST", name)
+        elif file.namespaces is None or namespace in file.namespaces:
+            password = file.password.get_secret_value()
+            found.append(Secret(name, origin, file.username, password))
+    return Secrets(found)
+
+
+def _listed(folder: Path) -> list[tuple[str, SecretFile]]:
+    found = []
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        log.warning("KITBAG_SECRETS can't be read: %s", error.strerror)
+        return []
+    for path in paths:
+        name = path.name.removesuffix(".toml")
+        # Kubernetes mounts keep their versions in folders that begin with dots.
+        if path.name.startswith(".") or not path.is_file():
+            continue
+        if not _NAME.fullmatch(name):
+            log.warning("a secret is left out: %r is no name; use a-z, 0-9, - and _", name[:80])
+            continue
+        try:
+            found.append((name, _read(path)))
+        except (OSError, ValueError):
+            # Not the reason: it may quote the file.
+            log.warning("secret %s is left out: it is no TOML of url, username, password", name)
+    return found
+
+
+def _read(path: Path) -> SecretFile:
+    with path.open("rb") as file:
+        text = file.read(_MAX_BYTES + 1)
+    if len(text) > _MAX_BYTES:
+        raise ValueError("too long")
+    try:
+        return SecretFile.model_validate(tomllib.loads(text.decode()))
+    except ValidationError:
+        raise ValueError("not a secret") from None
