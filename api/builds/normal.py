@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from api.builds.choices import Choices
 from api.builds.request import BuildRequest
 from api.builds.uploads import Upload
 from api.problems import ProblemError, Slug
@@ -29,7 +30,8 @@ class NormalRequest:
     """A request with its environment's name, as a JSON value that means one thing.
 
     `data` has `environment`, `source` (`git`, `files`, or `upload`: the SHA-256 of an archive),
-    `python`, `base`, `accelerator`, `upgrade` and `platform`.
+    `python`, `base`, `accelerator`, `upgrade`, `platform`, and what is set of
+    `Choices`.
     """
 
     environment: str
@@ -73,6 +75,8 @@ def normalise(asked: BuildRequest, upload: Upload | None) -> NormalRequest:
         "upgrade": asked.upgrade,
         "platform": asked.platform,
     }
+    chosen = asked.model_dump(mode="json", include=set(Choices.model_fields))
+    data |= {name: value for name, value in chosen.items() if value}
     return NormalRequest(environment, data)
 
 

@@ -17,11 +17,14 @@ from pydantic import (
     model_validator,
 )
 
+from api.builds.choices import Choices
 from api.problems import ProblemError, Slug
 from api.text import Text
 
 _GIT_SCHEMES = frozenset({"https", "http", "ssh", "git", "file"})
 _SSH_SHORT = re.compile(r"(?:[\w.-]+@)?[\w.-]+:[^:].*")
+# https://USER:PASSWORD@HOST
+_LOGIN = re.compile(r"https?://[^\s/@:{}]*:[^\s/@:{}]+@", re.IGNORECASE)
 _PYTHON = re.compile(r"3\.[0-9]{1,2}")
 _PLATFORMS = ("linux/amd64", "linux/arm64")
 _MAX_NAME_BYTES = 4096
@@ -94,6 +97,11 @@ class Source(_Asked):
         if not files:
             raise ValueError("it names no file; give at least a requirements.txt")
         named = {checked_name(name): text for name, text in files.items()}
+        if any(_LOGIN.search(text) for text in named.values()):
+            raise ValueError(
+                "a URL in it holds a password, which would be stored and shown; ask the operator "
+                "for a secret and write https://{secret:NAME}@HOST/…"
+            )
         if len(named) != len(files):
             raise ValueError("two names mean the same file")
         return named
@@ -105,7 +113,7 @@ class Source(_Asked):
         return self
 
 
-class BuildRequest(_Asked):
+class BuildRequest(Choices):
     """What to build. With a multipart upload `source` is left out: the archive is the source."""
 
     environment: Annotated[Text, StringConstraints(max_length=127)] | None = Field(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -74,14 +74,31 @@ class Client:
         base: str | None = None,
         accelerator: str = "cpu",
         upgrade: bool = False,
+        extras: Sequence[str] = (),
+        groups: Sequence[str] = (),
+        indexes: Sequence[str] = (),
+        default_index: str | None = None,
+        index_strategy: str | None = None,
+        exclude_newer: str | None = None,
     ) -> Build:
         """Ask for an image of a folder, a requirements file or a git repository; doesn't wait.
 
         `source` is a path or a git URL, `name` is NS/NAME and comes from the folder or repository
         if None. The same request again gives the same build. `upgrade` resolves anew instead of
-        keeping the packages of the last lock.
+        keeping the packages of the last lock. `extras` and `groups` are those of a pyproject.toml;
+        `indexes` are tried before all others, `default_index` replaces the server's, and
+        `https://{secret:NAME}@HOST/…` names the operator's credentials; `exclude_newer` is a date
+        after which no file is taken.
         """
         asked = {"python": python, "base": base, "accelerator": accelerator, "upgrade": upgrade}
+        asked |= _chosen(
+            extras=list(extras),
+            groups=list(groups),
+            indexes=list(indexes),
+            default_index=default_index,
+            index_strategy=index_strategy,
+            exclude_newer=exclude_newer,
+        )
         answer = self._ask("/v1/builds", _source(source, ref, subdir), name, asked, _UPLOAD_S)
         return self._read(Build.from_json, answer)
 
@@ -96,9 +113,23 @@ class Client:
         base: str | None = None,
         accelerator: str = "cpu",
         upgrade: bool = False,
+        extras: Sequence[str] = (),
+        groups: Sequence[str] = (),
+        indexes: Sequence[str] = (),
+        default_index: str | None = None,
+        index_strategy: str | None = None,
+        exclude_newer: str | None = None,
     ) -> Plan:
         """What `build` would do with the same arguments; nothing is built."""
         asked = {"python": python, "base": base, "accelerator": accelerator, "upgrade": upgrade}
+        asked |= _chosen(
+            extras=list(extras),
+            groups=list(groups),
+            indexes=list(indexes),
+            default_index=default_index,
+            index_strategy=index_strategy,
+            exclude_newer=exclude_newer,
+        )
         answer = self._ask(
             "/v1/plans", _source(source, ref, subdir), name, asked, _UPLOAD_S + _PLAN_S
         )
@@ -243,6 +274,11 @@ class Client:
             raise KitbagError(
                 f"{self.url} answers what this kitbag doesn't know: update the older of the two"
             ) from error
+
+
+def _chosen(**choices: list[str] | str | None) -> dict[str, Any]:
+    """What was chosen at all."""
+    return {name: value for name, value in choices.items() if value}
 
 
 def _source(source: str | Path | Source, ref: str | None, subdir: str | None) -> Source:

@@ -353,3 +353,51 @@ def test_requests_that_race_with_cancels_leave_one_active_build_at_most(site):
     with reading(site.engine) as session:
         queued = select(func.count(Build.id)).where(Build.state == BuildState.QUEUED)
         assert session.scalar(queued) <= 1
+
+
+def test_choices_about_packages_are_part_of_what_is_asked(site):
+    plain = site.ask()
+    chosen = {
+        "extras": ["GPU_x", "plot", "gpu-x"],
+        "groups": ["test"],
+        "indexes": ["https://{secret:corp}@pypi.corp.example/simple"],
+        "default_index": "https://mirror.corp.example/simple",
+        "index_strategy": "unsafe-best-match",
+        "exclude_newer": "2026-01-31",
+    }
+    build = site.ask(**chosen)
+    asked = {name: build["request"][name] for name in chosen}
+    assert asked == chosen | {"extras": ["gpu-x", "plot"], "exclude_newer": "2026-02-01T00:00:00Z"}
+    later = "2026-02-01T01:00:00+01:00"
+    assert site.ask(**chosen | {"exclude_newer": later})["id"] == build["id"]
+    different = [site.ask(**{name: value})["id"] for name, value in chosen.items()]
+    assert len({plain["id"], build["id"], *different}) == 8
+    assert site.ask(extras=[], exclude_newer=None)["id"] == plain["id"]
+
+
+@pytest.mark.parametrize(
+    ("choice", "says"),
+    [
+        ({"exclude_newer": "yesterday"}, "give a date such as 2026-01-31"),
+        ({"exclude_newer": "2026-01-31T00:00:00"}, "a time with an offset"),
+        ({"exclude_newer": "9999-12-31"}, "give a date"),
+        ({"indexes": ["https://me:hunter2@pypi.example/simple"]}, "ask the operator for a secret"),
+        ({"indexes": ["https://hunter2@pypi.example/simple"]}, "ask the operator for a secret"),
+        ({"default_index": "ftp://pypi.example/"}, "http or https URL"),
+        ({"default_index": "https://[pypi"}, "http or https URL"),
+        ({"indexes": ["https://a.example/"] * 11}, "indexes"),
+        ({"extras": ["a b"]}, "extras"),
+        ({"groups": ["x"] * 51}, "groups"),
+        ({"index_strategy": "best"}, "index_strategy"),
+        (
+            {"source": {"files": {"requirements.txt": "-i https://me:hunter2@pypi.example/s"}}},
+            "ask the operator for a secret",
+        ),
+    ],
+)
+def test_a_choice_that_can_not_be_is_refused_without_being_quoted(site, choice, says):
+    body = {"environment": "a/b", "source": {"files": {"requirements.txt": ""}}} | choice
+    refused = site.http.post("/v1/builds", json=body)
+    assert refused.status_code == 422
+    assert says in refused.json()["detail"]
+    assert "hunter2" not in refused.text

@@ -211,3 +211,24 @@ def test_a_plan_shows_way_layers_bytes_changes_and_warnings(kitbag, server, fold
     assert "There is no version of broken" in done.stderr
     with server.client() as client:
         assert len(list(client.builds("cli/plan", state=BuildState.READY))) == 1
+
+
+def test_choices_about_packages_reach_the_server(kitbag, server, folder):
+    done = kitbag(
+        *("build", "--name", "cli/chosen", "--json", "--extra", "plot", "--extra", "gpu"),
+        *("--group", "test", "--index", "https://{secret:corp}@pypi.corp.example/simple"),
+        *("--default-index", "https://mirror.corp.example/simple", "--exclude-newer", "2026-01-31"),
+        *("--index-strategy", "first-index"),
+        cwd=folder,
+        env=server.env,
+    )
+    request = json.loads(done.stdout)["request"]
+    assert request["extras"] == ["gpu", "plot"]
+    assert request["groups"] == ["test"]
+    assert request["indexes"] == ["https://{secret:corp}@pypi.corp.example/simple"]
+    assert request["default_index"] == "https://mirror.corp.example/simple"
+    assert request["index_strategy"] == "first-index"
+    assert request["exclude_newer"] == "2026-02-01T00:00:00Z"
+    refused = kitbag("plan", "--exclude-newer", "soon", cwd=folder, env=server.env)
+    assert refused.returncode == 2
+    assert "give a date such as 2026-01-31" in refused.stderr

@@ -41,6 +41,34 @@ _REQUEST = (
     ),
     click.option("--python", metavar="3.11", help="The Python version; what fits by default."),
     click.option("--base", metavar="NAME|IMAGE", help="What to build on; auto by default."),
+    click.option(
+        "--extra",
+        "extras",
+        metavar="X",
+        multiple=True,
+        help="An extra of pyproject.toml; repeatable.",
+    ),
+    click.option(
+        "--group",
+        "groups",
+        metavar="G",
+        multiple=True,
+        help="A dependency group of it; repeatable.",
+    ),
+    click.option(
+        "--index",
+        "indexes",
+        metavar="URL",
+        multiple=True,
+        help="An index to try first; repeatable.",
+    ),
+    click.option("--default-index", metavar="URL", help="The index to try last, not the server's."),
+    click.option(
+        "--index-strategy",
+        type=click.Choice(["first-index", "unsafe-first-match", "unsafe-best-match"]),
+        help="Which index a package comes from, as for uv; first-index by default.",
+    ),
+    click.option("--exclude-newer", metavar="DATE", help="Take no file uploaded after that day."),
     click.option("--upgrade", is_flag=True, help="Resolve anew, not from the last lock."),
 )
 
