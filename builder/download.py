@@ -160,7 +160,7 @@ class Downloader:
                     self._policy.check(url.host, NoWheelError)
                     continue
                 status = response.status_code
-                if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+                if status == httpx.codes.UNAUTHORIZED:
                     raise IndexRefusedError(
                         f"The package index at {url.host} refused {wanted.filename}; ask the "
                         "operator for a secret for that host.",

@@ -25,6 +25,7 @@ from builder.errors import (
     BadWheelError,
     CancelledError,
     DiskFullError,
+    IndexRefusedError,
     IndexUnreachableError,
     NoWheelError,
 )
@@ -163,7 +164,7 @@ def test_an_index_that_always_dies_is_given_up(index: Index, downloader: Downloa
     assert len(index.asked) < 12
 
 
-@pytest.mark.parametrize("status", [404, 410, 403, 401])
+@pytest.mark.parametrize("status", [404, 410, 403])
 def test_a_wheel_that_is_gone_is_named(status: int, index: Index, downloader: Downloader) -> None:
     index.statuses = [status]
     with (
@@ -172,6 +173,18 @@ def test_a_wheel_that_is_gone_is_named(status: int, index: Index, downloader: Do
     ):
         pass
     assert caught.value.extra["package"] == "thing"
+    assert len(index.asked) == 1
+
+
+def test_an_index_that_wants_credentials_for_a_wheel_is_named(
+    index: Index, downloader: Downloader
+) -> None:
+    index.statuses = [401]
+    with (
+        pytest.raises(IndexRefusedError, match="ask the operator for a secret"),
+        downloader.wheel(index.locked()),
+    ):
+        pass
     assert len(index.asked) == 1
 
 
