@@ -18,6 +18,8 @@ from rig.docker import DockerEngine
 from rig.docker import docker_engine as start_docker_engine
 from rig.git import GitServer
 from rig.git import git_server as start_git_server
+from rig.helm import Helm
+from rig.helm import helm as build_helm
 from rig.postgres import Postgres, postgres_server
 from rig.process import MissingPartError
 from rig.proxy import Proxy, proxy
@@ -154,6 +156,16 @@ def debian_root() -> Path:
     """
     with needed():
         return make_debian_root(Path(__file__).parents[1] / ".cache/rig")
+
+
+@pytest.fixture(scope="session")
+def helm() -> Helm:
+    """Renders the chart: `helm.objects(chart, release, values)`.
+
+    Built by Go into `.cache/rig`, once for each change of `tests/cluster`.
+    """
+    with needed():
+        return build_helm(Path(__file__).parents[1] / ".cache/rig")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,247 @@
+"""What the chart renders, what it refuses, and that Kubernetes has a field for every line of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from charts.conftest import CHART, EXAMPLES, Render, example, merged, only
+from rig.helm import Helm, Object, RefusedError
+
+from api.settings import ApiSettings
+from worker.settings import WorkerSettings
+
+pytestmark = [pytest.mark.rig, pytest.mark.timeout(1200)]  # the first of them builds the engine
+_OUR_OWN = {"HOME", "DOCKER_CONFIG", "REDIS_PASSWORD"}
+
+
+def workloads(objects: list[Object]) -> Iterator[Object]:
+    """The pod template of each workload."""
+    for each in objects:
+        if each["kind"] in ("Deployment", "StatefulSet", "Job"):
+            yield each["spec"]["template"]
+
+
+def refusal(helm: Helm, values: dict[str, Any]) -> str:
+    with pytest.raises(RefusedError) as refused:
+        helm.template(CHART, "kb", values)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("values", EXAMPLES, ids=lambda path: path.stem)
+def test_every_example_passes_the_linter_and_is_what_kubernetes_types_say(
+    helm: Helm, values: Path
+) -> None:
+    helm.lint(CHART, example(values.stem))
+    assert helm.objects(CHART, "kb", example(values.stem))
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        ("readOnlyRootFilesystem:", "readOnlyRootFileSystem:", "unknown field"),
+        ("periodSeconds: 2", "periodSeconds: soon", "cannot unmarshal"),
+        ("apiVersion: apps/v1", "apiVersion: apps/v2", "no kind"),
+        ("maxUnavailable: 1", "maxUnavailable: 1\n  maxUnavailable: 2", "already set"),
+    ],
+)
+def test_a_typo_in_a_template_does_not_pass(helm: Helm, right: str, wrong: str, said: str) -> None:
+    text = helm.template(CHART, "kb", example("everything"))
+    assert right in text
+    with pytest.raises(RefusedError, match=said):
+        helm.check(text.replace(right, wrong))
+
+
+@pytest.mark.parametrize(
+    ("without", "sentence"),
+    [
+        ({"image": {"repository": ""}}, "Set image.repository"),
+        ({"database": {"existingSecret": {"name": ""}}}, "Set database.existingSecret.name"),
+        ({"store": ""}, "Set store to"),
+        ({"apiToken": {"existingSecret": {"name": ""}}}, "Set apiToken.existingSecret.name"),
+        ({"redis": {"bundled": False}}, "Set redis.existingSecret.name"),
+        ({"redis": {"url": "redis://queue"}}, "Set redis.bundled to false"),
+        (
+            {"redis": {"bundled": False, "url": "redis://q", "passwordSecret": {"name": "p"}}},
+            "Unset redis.passwordSecret",
+        ),
+        ({"api": {"ingress": {"enabled": True}}}, "Set api.ingress.host"),
+        ({"builds": {"heartbeatSeconds": 11}}, "Set builds.leaseSeconds"),
+        ({"api": {"autoscaling": {"minReplicas": 9}}}, "Set api.autoscaling.maxReplicas"),
+    ],
+)
+def test_what_is_missing_is_refused_in_a_sentence_that_says_what_to_set(
+    helm: Helm, without: dict[str, Any], sentence: str
+) -> None:
+    said = refusal(helm, merged(example("smallest"), without))
+    assert sentence in said
+    assert said.endswith(".")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"databse": {}},
+        {"worker": {"replica": 3}},
+        {"worker": {"concurrency": 65}},
+        {"worker": {"cache": {"type": "hostPath"}}},
+        {"store": "oci:/var/lib/kitbag/layout"},
+        {"database": {"url": "sqlite:///catalog.db"}},
+        {"redis": {"existingSecret": {"name": "a", "field": "b"}}},
+        {"index": {"strategy": "best"}},
+        {"builds": {"timeoutSeconds": "1h"}},
+        {"api": {"resources": {"limits": {"gpu": 1}}}},
+    ],
+    ids=str,
+)
+def test_the_schema_refuses_what_no_template_reads(helm: Helm, wrong: dict[str, Any]) -> None:
+    assert "don't meet the specifications of the schema" in refusal(
+        helm, merged(example("smallest"), wrong)
+    )
+
+
+@pytest.mark.parametrize("values", EXAMPLES, ids=lambda path: path.stem)
+def test_every_pod_passes_the_restricted_standard(render: Render, values: Path) -> None:
+    for template in workloads(render(of=values.stem)):
+        pod = template["spec"]
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["enableServiceLinks"] is False  # KITBAG_…_PORT=tcp://… would be a setting
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["runAsUser"] == 10001
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in pod["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert container["resources"]["requests"]
+            assert container["resources"]["limits"]["memory"]
+
+
+@pytest.mark.parametrize("values", EXAMPLES, ids=lambda path: path.stem)
+def test_objects_refer_only_to_what_is_there(render: Render, values: Path) -> None:
+    objects = render(of=values.stem)
+    labels = [template["metadata"]["labels"] for template in workloads(objects)]
+    for each in objects:
+        spec = each.get("spec", {})
+        if each["kind"] == "Service":
+            selector = spec["selector"]
+        elif each["kind"] == "NetworkPolicy":
+            selector = spec["podSelector"]["matchLabels"]
+        elif each["kind"] in ("Deployment", "StatefulSet", "PodDisruptionBudget"):
+            selector = spec["selector"]["matchLabels"]
+        else:
+            continue
+        chosen = [pod for pod in labels if selector.items() <= pod.items()]
+        assert len(chosen) == 1, each["metadata"]["name"]
+    for template in workloads(objects):
+        pod = template["spec"]
+        here = {volume["name"] for volume in pod.get("volumes", [])} | {"queue"}
+        for container in pod["containers"]:
+            assert {mount["name"] for mount in container["volumeMounts"]} <= here
+            ports = {port["name"] for port in container.get("ports", [])}
+            for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+                asked = container.get(probe, {})
+                where = asked.get("httpGet") or asked.get("tcpSocket")
+                assert where is None or where["port"] in ports
+
+
+@pytest.mark.parametrize("values", EXAMPLES, ids=lambda path: path.stem)
+def test_every_variable_is_a_setting_of_the_server(render: Render, values: Path) -> None:
+    fields = {*ApiSettings.model_fields, *WorkerSettings.model_fields}
+    known = {f"KITBAG_{name.upper()}" for name in fields} | _OUR_OWN
+    given = {each["name"] for each in example(values.stem).get("extraEnv", [])}
+    for template in workloads(render(of=values.stem)):
+        for container in template["spec"]["containers"]:
+            names = [variable["name"] for variable in container.get("env", [])]
+            assert set(names) - given <= known
+            assert len(set(names)) == len(names)
+
+
+def test_the_migration_needs_nothing_that_is_installed_after_it(render: Render) -> None:
+    objects = render(of="everything")
+    hooks = {
+        each["metadata"]["name"]: each
+        for each in objects
+        if each["kind"] == "Secret" and "helm.sh/hook" in each["metadata"].get("annotations", {})
+    }
+    job = only(objects, "Job")
+    pod = job["spec"]["template"]["spec"]
+    assert "serviceAccountName" not in pod
+    for variable in pod["containers"][0]["env"]:
+        if "valueFrom" in variable:
+            secret = hooks[variable["valueFrom"]["secretKeyRef"]["name"]]["metadata"]["annotations"]
+            mine = job["metadata"]["annotations"]
+            assert int(secret["helm.sh/hook-weight"]) < int(mine["helm.sh/hook-weight"])
+            assert secret["helm.sh/hook"] == mine["helm.sh/hook"] == "pre-install,pre-upgrade"
+
+
+def test_a_secret_is_nowhere_but_in_secrets(render: Render) -> None:
+    secrets = ("postgresql://kitbag:s3cret@db/k", "tok3n", "redis://:qu3ue@r", "d0cker")
+    objects = render(
+        {
+            "database": {"url": secrets[0], "existingSecret": {"name": ""}},
+            "apiToken": {"value": secrets[1], "existingSecret": {"name": ""}},
+            "redis": {"bundled": False, "url": secrets[2]},
+            "dockerConfig": {"json": secrets[3]},
+        }
+    )
+    in_secrets = str([each for each in objects if each["kind"] == "Secret"])
+    elsewhere = str([each for each in objects if each["kind"] != "Secret"])
+    assert all(secret in in_secrets and secret not in elsewhere for secret in secrets)
+
+
+def test_no_secret_of_the_chart_is_made_where_others_are_named(render: Render) -> None:
+    kinds = {each["kind"] for each in render(of="smallest")}
+    assert "Secret" not in kinds
+    assert "ConfigMap" not in kinds
+
+
+def test_a_changed_secret_starts_new_pods(render: Render) -> None:
+    def checksums(token: str) -> list[str]:
+        objects = render({"apiToken": {"value": token, "existingSecret": {"name": ""}}})
+        parts = [only(objects, "Deployment", part) for part in ("-api", "-worker")]
+        return [
+            part["spec"]["template"]["metadata"]["annotations"]["checksum/settings"]
+            for part in parts
+        ]
+
+    assert checksums("one") == checksums("one")
+    assert not set(checksums("one")) & set(checksums("two"))
+
+
+def test_an_autoscaled_api_has_no_count_of_its_own(render: Render) -> None:
+    objects = render({"api": {"autoscaling": {"enabled": True}}})
+    api = only(objects, "Deployment", "-api")
+    assert "replicas" not in api["spec"]
+    scaler = only(objects, "HorizontalPodAutoscaler")
+    assert scaler["spec"]["scaleTargetRef"]["name"] == api["metadata"]["name"]
+
+
+def test_only_api_and_workers_reach_the_queue_and_nobody_a_worker(render: Render) -> None:
+    objects = render()
+    queue = only(objects, "NetworkPolicy", "-redis")["spec"]["ingress"]
+    parts = {
+        peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"]
+        for peer in queue[0]["from"]
+    }
+    assert parts == {"api", "worker"}
+    worker = only(objects, "NetworkPolicy", "-worker")["spec"]
+    assert worker["policyTypes"] == ["Ingress"]
+    assert "ingress" not in worker
+
+
+def test_large_numbers_stay_whole_numbers(render: Render) -> None:
+    worker = only(render({"worker": {"cache": {"maxBytes": 1 << 40}}}), "Deployment", "-worker")
+    variables = worker["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert {"name": "KITBAG_CACHE_MAX_BYTES", "value": str(1 << 40)} in variables
+
+
+def test_the_notes_say_how_to_reach_the_api(helm: Helm) -> None:
+    notes = helm.template(CHART, "kb", example("smallest")).partition("# NOTES.txt")[2]
+    assert "port-forward service/kb-kitbag-api 8484:80" in notes
+    outside = helm.template(CHART, "kb", example("everything")).partition("# NOTES.txt")[2]
+    assert "KITBAG_URL=https://kitbag.example.org" in outside
