@@ -29,7 +29,7 @@ demo: setup
 # Many tests wait for a server or a network: a few processes share the work.
 JOBS ?= 3
 test: setup
-	@$(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=loadgroup --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .

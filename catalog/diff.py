@@ -10,11 +10,13 @@ from catalog.models import Json, Version
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A package whose version is not the same."""
+    """A package whose version is not the same; sizes are the wheels', None where unknown."""
 
     name: str
     before: str
     after: str
+    before_bytes: int | None = None
+    after_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +32,14 @@ class PackageDiff:
 class VersionDiff:
     """What changes from one version to another.
 
-    `base` holds both base digests if they differ; `bytes_to_move` is the size of the layers that a
-    node which has the first still lacks for the second.
+    `base` holds both base digests if they differ; `layers_new` are those of the second that a node
+    which has the first still lacks, `bytes_to_move` is their size.
     """
 
     packages: PackageDiff
     base: tuple[str, str] | None
     layers_shared: int
+    layers_new: Sequence[Json]
     bytes_to_move: int
 
 
@@ -48,7 +51,13 @@ def packages(before: Sequence[Json], after: Sequence[Json]) -> PackageDiff:
         added=[new[name] for name in sorted(new.keys() - old.keys())],
         removed=[old[name] for name in sorted(old.keys() - new.keys())],
         changed=[
-            Change(name, str(old[name]["version"]), str(new[name]["version"]))
+            Change(
+                name,
+                before=str(old[name]["version"]),
+                after=str(new[name]["version"]),
+                before_bytes=old[name].get("size_bytes"),
+                after_bytes=new[name].get("size_bytes"),
+            )
             for name in sorted(old.keys() & new.keys())
             if old[name]["version"] != new[name]["version"]
         ],
@@ -64,5 +73,6 @@ def versions(before: Version, after: Version) -> VersionDiff:
         packages=packages(before.packages, after.packages),
         base=None if same_base else (before.base_digest, after.base_digest),
         layers_shared=len(after.layers) - len(lacking),
+        layers_new=lacking,
         bytes_to_move=sum(int(layer["size_bytes"]) for layer in lacking),
     )

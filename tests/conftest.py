@@ -53,27 +53,20 @@ def part(manager: AbstractContextManager[T]) -> Iterator[T]:
         yield entered
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tell `pytest -n` what to keep together: a file, and the files that need a Docker Engine.
-
-    So what a file's tests share is made once, and one engine and its images serve the whole run.
-    The longest come first, so that no process ends long after the others.
-    """
+    """Let the longest files come first under `pytest -n`, so that no process ends long after."""
+    if not os.environ.get("PYTEST_XDIST_WORKER"):
+        return
     engine = {item.path for item in items if "docker_engine" in _fixtures(item)}
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    for item in items:
-        group = "docker" if item.path in engine else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
-    if os.environ.get("PYTEST_XDIST_WORKER"):
-        e2e = Path(__file__).parent / "e2e"
-        items.sort(
-            key=lambda item: (
-                item.path not in engine,
-                e2e not in item.path.parents,
-                item.path not in slow,
-            )
+    e2e = Path(__file__).parent / "e2e"
+    items.sort(
+        key=lambda item: (
+            item.path not in engine,
+            item.path not in slow,
+            e2e not in item.path.parents,
         )
+    )
 
 
 def _fixtures(item: pytest.Item) -> list[str]:

@@ -67,7 +67,6 @@ def describe(
         "bytes_to_download": sum(wheel.size_bytes for wheel in to_fetch),
         "image_bytes": base.size_bytes + wheels_bytes,
         "warnings": [*warnings, *_warnings(lock)],
-        **changes(prepared.before, lock),
     }
 
 
@@ -88,23 +87,6 @@ def _bytes_to_fetch(
     lacking = {layer.descriptor for layer in made if layer.descriptor.digest not in there}
     fresh = [wheel for item in plan if item.known is None for wheel in item.group.wheels]
     return sum(each.size_bytes for each in lacking) + sum(wheel.size_bytes for wheel in fresh)
-
-
-def changes(before: Lock | None, after: Lock) -> dict[str, Any]:
-    """Packages added, removed and changed against the environment's latest version."""
-    old = {wheel.name: wheel.version for wheel in before.wheels} if before else {}
-    new = {wheel.name: wheel.version for wheel in after.wheels}
-    return {
-        "added": [{"name": name, "version": new[name]} for name in sorted(new.keys() - old.keys())],
-        "removed": [
-            {"name": name, "version": old[name]} for name in sorted(old.keys() - new.keys())
-        ],
-        "changed": [
-            {"name": name, "before": old[name], "after": new[name]}
-            for name in sorted(new.keys() & old.keys())
-            if new[name] != old[name]
-        ],
-    }
 
 
 def _warnings(lock: Lock) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -107,29 +106,25 @@ class EnvironmentPage(BaseModel):
     next: str | None
 
 
-class PackageName(BaseModel):
-    """A package in one version."""
-
-    name: str
-    version: str
-
-    @classmethod
-    def of(cls, package: Mapping[str, Any]) -> PackageName:
-        """The name and the version of a package."""
-        return cls(name=str(package["name"]), version=str(package["version"]))
-
-
 class PackageChange(BaseModel):
-    """A package in two versions."""
+    """A package in two versions, and the sizes of their wheels where they are known."""
 
     name: str
     before: str
     after: str
+    before_bytes: int | None
+    after_bytes: int | None
 
     @classmethod
     def of(cls, change: Change) -> PackageChange:
         """The change as the API shows it."""
-        return cls(name=change.name, before=change.before, after=change.after)
+        return cls(
+            name=change.name,
+            before=change.before,
+            after=change.after,
+            before_bytes=change.before_bytes or None,
+            after_bytes=change.after_bytes or None,
+        )
 
 
 class BaseChange(BaseModel):
@@ -142,11 +137,12 @@ class BaseChange(BaseModel):
 class DiffOut(BaseModel):
     """What changes from one version to another; `base` is null if it stays."""
 
-    added: list[PackageName]
-    removed: list[PackageName]
+    added: list[Package]
+    removed: list[Package]
     changed: list[PackageChange]
     base: BaseChange | None
     layers_shared: int
+    layers_new: list[Layer] = Field(description="What a node that has the first still fetches.")
     bytes_to_move: int
 
     @classmethod
@@ -154,11 +150,12 @@ class DiffOut(BaseModel):
         """The difference as the API shows it."""
         base = found.base
         return cls(
-            added=[PackageName.of(package) for package in found.packages.added],
-            removed=[PackageName.of(package) for package in found.packages.removed],
+            added=[Package.model_validate(package) for package in found.packages.added],
+            removed=[Package.model_validate(package) for package in found.packages.removed],
             changed=[PackageChange.of(change) for change in found.packages.changed],
             base=None if base is None else BaseChange(before=base[0], after=base[1]),
             layers_shared=found.layers_shared,
+            layers_new=[Layer.model_validate(layer) for layer in found.layers_new],
             bytes_to_move=found.bytes_to_move,
         )
 

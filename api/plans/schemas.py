@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
-from api.environments.schemas import PackageChange, PackageName
+from api.environments.schemas import Package, PackageChange
 
 
 class PlannedBase(BaseModel):
@@ -54,6 +54,6 @@ class WorkerPlan(BaseModel):
 class Plan(WorkerPlan):
     """What would be built, compared with the environment's latest version."""
 
-    added: list[PackageName]
-    removed: list[PackageName]
+    added: list[Package]
+    removed: list[Package]
     changed: list[PackageChange]

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from sqlalchemy import Engine
 
 from api.builds.normal import NormalRequest, keys
-from api.environments.schemas import PackageChange, PackageName
+from api.environments.schemas import Package, PackageChange
 from api.plans.schemas import Plan, WorkerPlan
 from api.problems import ProblemError, Slug
 from api.queue import PlanRefusedError, Queue
@@ -42,8 +42,8 @@ def plan(engine: Engine, queue: Queue, request: NormalRequest, timeout_s: float)
     told: dict[str, Any] = answer.model_dump()
     return Plan(
         **told,
-        added=[PackageName.of(package) for package in compared.added],
-        removed=[PackageName.of(package) for package in compared.removed],
+        added=[Package.model_validate(package) for package in compared.added],
+        removed=[Package.model_validate(package) for package in compared.removed],
         changed=[PackageChange.of(change) for change in compared.changed],
     )
 

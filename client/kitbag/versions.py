@@ -31,15 +31,23 @@ class Package:
 
 @dataclass(frozen=True)
 class Change:
-    """A package that two versions have in different versions."""
+    """A package that two versions have in different versions; sizes are None where unknown."""
 
     name: str
     before: str
     after: str
+    before_bytes: int | None = None
+    after_bytes: int | None = None
 
     @classmethod
     def from_json(cls, data: Json) -> Change:
-        return cls(str(data["name"]), str(data["before"]), str(data["after"]))
+        return cls(
+            name=str(data["name"]),
+            before=str(data["before"]),
+            after=str(data["after"]),
+            before_bytes=data.get("before_bytes"),
+            after_bytes=data.get("after_bytes"),
+        )
 
 
 @dataclass(frozen=True)
@@ -145,13 +153,17 @@ class Environment:
 
 @dataclass(frozen=True)
 class Diff:
-    """What changed between two versions; `base` is (before, after), None if it is the same."""
+    """What changed between two versions; `base` is (before, after), None if it is the same.
+
+    `layers_new` are those that a node which has the first still fetches for the second.
+    """
 
     added: tuple[Package, ...]
     removed: tuple[Package, ...]
     changed: tuple[Change, ...]
     base: tuple[str, str] | None
     layers_shared: int
+    layers_new: tuple[Layer, ...]
     bytes_to_move: int
     json: Json = field(default_factory=dict, repr=False, compare=False)
 
@@ -164,6 +176,7 @@ class Diff:
             changed=tuple(Change.from_json(item) for item in data.get("changed") or ()),
             base=(str(base["before"]), str(base["after"])) if base else None,
             layers_shared=int(data.get("layers_shared") or 0),
+            layers_new=tuple(Layer.from_json(item) for item in data.get("layers_new") or ()),
             bytes_to_move=int(data.get("bytes_to_move") or 0),
             json=data,
         )

@@ -89,11 +89,14 @@ def test_two_versions_are_compared(site, problem):
     )
     path = "/v1/environments/alice/gan/diff"
     assert site.http.get(path, params={"from": "1", "to": "latest"}).json() == {
-        "added": [{"name": "c", "version": "1"}],
-        "removed": [{"name": "a", "version": "1"}],
-        "changed": [{"name": "b", "before": "1", "after": "2"}],
+        "added": [{"name": "c", "version": "1", "size_bytes": 1}],
+        "removed": [{"name": "a", "version": "1", "size_bytes": 1}],
+        "changed": [
+            {"name": "b", "before": "1", "after": "2", "before_bytes": 1, "after_bytes": 1}
+        ],
         "base": {"before": "sha256:" + "b" * 64, "after": "sha256:" + "e" * 64},
         "layers_shared": 0,
+        "layers_new": [{"digest": "sha256:2", "size_bytes": 7, "packages": []}],
         "bytes_to_move": 7,
     }
     problem(site.http.get(path, params={"from": "1", "to": "9"}), 404, "version-not-found")

@@ -27,14 +27,15 @@ PLAN = {
 def test_a_plan_is_what_the_worker_says_compared_with_the_latest_version(site):
     site.new_version("numpy")
     site.workers.plan = PLAN
+    sizes = {"before_bytes": 900, "after_bytes": 10}
 
     response = site.http.post("/v1/plans", json=ASKED)
 
     assert response.status_code == 200
     assert response.json() == PLAN | {
-        "added": [{"name": "scipy", "version": "1.0"}],
+        "added": [{"name": "scipy", "version": "1.0", "size_bytes": 20}],
         "removed": [],
-        "changed": [{"name": "numpy", "before": "2.0.0", "after": "2.1.0"}],
+        "changed": [{"name": "numpy", "before": "2.0.0", "after": "2.1.0"} | sizes],
     }
     assert site.workers.asked[-1]["environment"] == "alice/gan"
     assert site.http.get("/v1/builds").json()["items"][0]["state"] == "ready"

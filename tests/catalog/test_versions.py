@@ -139,9 +139,10 @@ def test_two_versions_differ_in_packages_base_and_layers(shop):
     found = diff.versions(before, after)
     assert found.packages.added == [package("d", "1")]
     assert found.packages.removed == [package("a", "1")]
-    assert found.packages.changed == [diff.Change("b", "1", "2")]
+    assert found.packages.changed == [diff.Change("b", "1", "2", 1, 1)]
     assert found.base == ("sha256:" + "b" * 64, "sha256:other")
     assert (found.layers_shared, found.bytes_to_move) == (1, 5)
+    assert found.layers_new == [layer("z", 5)]
     same = diff.versions(after, after)
     assert (same.base, same.bytes_to_move, same.packages.changed) == (None, 0, [])
 

@@ -199,8 +199,8 @@ def test_a_plan_shows_way_layers_bytes_changes_and_warnings(kitbag, server, fold
         "to move      1.2 MB of 147.0 MB",
         "to fetch     1.3 MB by a node with the latest version",
         "to download  1.0 MB",
-        "+ new 3",
-        "~ numpy 2.0 -> 2.1",
+        "+ new 3 (1.0 kB)",
+        "~ numpy 2.0 -> 2.1 (1.0 kB)",
     ]
     assert done.stderr == "warning: no JupyterLab in it\n"
     done = kitbag("plan", "requirements.txt", *name, "--json", cwd=folder, env=server.env)

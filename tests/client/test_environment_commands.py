@@ -8,6 +8,7 @@ import stat
 import pytest
 
 from kitbag import Files
+from kitbag.cli.output import print_bars
 
 from .conftest import TOKEN
 
@@ -86,9 +87,26 @@ def test_the_history_is_newest_first(kitbag, server, versions):
 def test_versions_are_compared(kitbag, server, versions, after):
     done = kitbag("diff", "env/gan:1", after, env=server.env)
     assert done.returncode == 0
-    assert done.stdout.splitlines()[0] == "~ six 1 -> 2"
+    assert done.stdout.splitlines()[0] == "~ six 1 -> 2 (1.0 kB)"
+    assert "a node fetches" in done.stdout.splitlines()[-1]
     found = json.loads(kitbag("diff", "env/gan:1", after, "--json", env=server.env).stdout)
-    assert found["changed"] == [{"name": "six", "before": "1", "after": "2"}]
+    sizes = {"before_bytes": 1000, "after_bytes": 1000}
+    assert found["changed"] == [{"name": "six", "before": "1", "after": "2"} | sizes]
+
+
+def test_the_biggest_packages_are_drawn_as_bars(capsys):
+    print_bars([("torch", 900_000_000), ("numpy", 18_000_000), ("six", 0)], width=10)
+    assert capsys.readouterr().out.splitlines() == [
+        "torch  900.0 MB  ██████████",
+        "numpy   18.0 MB  ▎",
+        "six         0 B  ▏",
+    ]
+
+
+def test_show_sizes_adds_up(kitbag, server, versions):
+    lines = kitbag("show", "env/gan:2", "--sizes", env=server.env).stdout.splitlines()
+    assert lines[0].startswith("six    1.0 kB  ████")
+    assert lines[-1].startswith("env/gan:2: 1 package, 1.0 kB of wheels; with its base")
 
 
 def test_a_rollback_is_a_new_version_with_the_old_image(kitbag, server, versions):

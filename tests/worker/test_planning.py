@@ -44,7 +44,6 @@ def test_a_plan_for_a_new_environment_moves_and_downloads_every_wheel(site: Site
     assert told["bytes_to_move"] == told["bytes_to_download"] == sum(sizes.values())
     assert not any(p["known"] for p in told["packages"])
     assert told["layers"]["known"] == 0 and told["layers"]["new"] > 0
-    assert [p["name"] for p in told["added"]] == ["one", "pip", "two"]
     assert told["python"].startswith(MINOR)
     assert any("JupyterLab" in warning for warning in told["warnings"])
 
@@ -54,7 +53,6 @@ def test_a_plan_for_what_was_built_moves_nothing(site: Site) -> None:
     told = described(site, "two")
     assert told["bytes_to_move"] == told["bytes_to_download"] == 0
     assert all(p["known"] for p in told["packages"])
-    assert (told["added"], told["removed"], told["changed"]) == ([], [], [])
     assert told["base"]["digest"] == version.base_digest
 
 
@@ -74,16 +72,12 @@ def test_a_plan_says_what_a_node_with_the_latest_version_fetches(site: Site) -> 
     assert told["bytes_to_fetch"] == sum(item["size_bytes"] for item in lacking)
 
 
-def test_a_plan_says_what_is_added_removed_and_changed(site: Site) -> None:
+def test_a_plan_counts_what_is_not_there_yet(site: Site) -> None:
     site.made("one==1.0")
     told = described(site, "one==2.0\ntwo")
-    assert told["added"] == [{"name": "two", "version": "1.0"}]
-    assert told["changed"] == [{"name": "one", "before": "1.0", "after": "2.0"}]
     assert told["bytes_to_download"] == sum(
         p["size_bytes"] for p in told["packages"] if p["name"] != "pip"
     )
-    site.made("two")
-    assert described(site, "one")["removed"] == [{"name": "two", "version": "1.0"}]
 
 
 def test_a_layer_known_from_another_environment_is_not_moved(site: Site) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from kitbag.cli.output import (
@@ -9,6 +11,7 @@ from kitbag.cli.output import (
     as_json,
     clean,
     counted,
+    print_bars,
     print_changes,
     print_fields,
     print_json,
@@ -17,6 +20,12 @@ from kitbag.cli.output import (
     size,
 )
 from kitbag.errors import KitbagError
+
+if TYPE_CHECKING:
+    from kitbag.versions import Version
+
+BARS = 20
+"""So many packages fit on a screen."""
 
 
 @click.command()
@@ -67,8 +76,9 @@ def ls(query: str | None, namespace: str | None, json_: bool) -> None:
 
 @click.command()
 @click.argument("environment", metavar="NS/NAME[:VERSION]")
+@click.option("--sizes", is_flag=True, help="Draw its biggest packages as bars.")
 @as_json
-def show(environment: str, json_: bool) -> None:
+def show(environment: str, sizes: bool, json_: bool) -> None:
     """Show a version: its image, packages and layers."""
     from kitbag.client import Client
 
@@ -76,6 +86,9 @@ def show(environment: str, json_: bool) -> None:
         version = client.version(environment)
     if json_:
         print_json(version.json)
+        return
+    if sizes:
+        _draw_sizes(version)
         return
     print_fields(
         (
@@ -107,6 +120,21 @@ def show(environment: str, json_: bool) -> None:
                 for layer in version.layers
             ),
         )
+
+
+def _draw_sizes(version: Version) -> None:
+    """The biggest packages, all others as one, and what the base weighs."""
+    known = [(item.name, item.size_bytes or 0) for item in version.packages_list]
+    ranked = sorted(known, key=lambda row: (-row[1], row[0]))
+    biggest, others = ranked[:BARS], ranked[BARS:]
+    print_bars(biggest)
+    if others:
+        click.echo(f"and {counted(len(others), 'package')} of {size(sum(s for _, s in others))}")
+    base = sum(layer.size_bytes for layer in version.layers if not layer.packages)
+    click.echo(
+        f"{version.name}: {counted(len(known), 'package')}, {size(sum(s for _, s in known))} of"
+        f" wheels; with its base ({size(base)}) {size(version.size_bytes)} to pull"
+    )
 
 
 def _holds(packages: tuple[str, ...]) -> str:
@@ -160,8 +188,8 @@ def diff(before: str, after: str, json_: bool) -> None:
     print_changes(found)
     if found.base:
         click.secho(clean(f"~ base {found.base[0]} -> {found.base[1]}"), fg="yellow")
-    shared = counted(found.layers_shared, "layer")
-    click.echo(f"{shared} shared, {size(found.bytes_to_move)} to move")
+    shared, new = counted(found.layers_shared, "layer"), counted(len(found.layers_new), "new one")
+    click.echo(f"{shared} shared, {new}: a node fetches {size(found.bytes_to_move)}")
 
 
 def _both(before: str, after: str) -> tuple[str, str, str]:

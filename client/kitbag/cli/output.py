@@ -63,13 +63,34 @@ def print_fields(fields: Iterable[tuple[str, str]]) -> None:
 
 
 def print_changes(found: Plan | Diff) -> None:
-    """Packages added, removed and changed, one a line."""
-    for package in found.added:
-        click.secho(clean(f"+ {package.name} {package.version}"), fg="green")
-    for package in found.removed:
-        click.secho(clean(f"- {package.name} {package.version}"), fg="red")
+    """Packages added, removed and changed, one a line, with the sizes of their wheels."""
+    for sign, packages, colour in (("+", found.added, "green"), ("-", found.removed, "red")):
+        for package in packages:
+            line = f"{sign} {package.name} {package.version}{_in_brackets(package.size_bytes)}"
+            click.secho(clean(line), fg=colour)
     for change in found.changed:
-        click.secho(clean(f"~ {change.name} {change.before} -> {change.after}"), fg="yellow")
+        line = f"~ {change.name} {change.before} -> {change.after}"
+        click.secho(
+            clean(line + _in_brackets(change.before_bytes, change.after_bytes)), fg="yellow"
+        )
+
+
+def _in_brackets(*sizes_bytes: int | None) -> str:
+    """(1.2 MB), or (1.2 MB -> 1.3 MB); empty where a size is not known."""
+    if not all(sizes_bytes):
+        return ""
+    return f" ({' -> '.join(dict.fromkeys(map(size, sizes_bytes)))})"
+
+
+def print_bars(rows: Sequence[tuple[str, int]], *, width: int = 40) -> None:
+    """Names and sizes in bytes as bars, the first being the longest: sort them before."""
+    if not rows:
+        return
+    widest = max(len(clean(name)) for name, _ in rows)
+    for name, amount in rows:
+        eighths = round(amount / rows[0][1] * width * 8) if rows[0][1] else 0
+        bar = "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
+        click.echo(f"{clean(name).ljust(widest)}  {size(amount).rjust(8)}  {bar or '▏'}")
 
 
 def size(size_bytes: int | None) -> str:
