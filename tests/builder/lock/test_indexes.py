@@ -231,3 +231,13 @@ def test_the_operators_own_index_may_be_private(lock_files, settings, wheel_fact
     lock = lock_files({"requirements.txt": "top"}, uv=replace(settings, hosts=HostPolicy()))
     assert versions(lock) == {"top": "1.0"}
     assert "ALL_PROXY" not in os.environ
+
+
+def test_the_host_of_a_secret_may_be_private(lock_files, with_secret, private, monkeypatch):
+    """HTTPS through the guard, whose policy allows public hosts only."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    strict = replace(with_secret, hosts=HostPolicy())
+    lock = lock_files({"requirements.txt": f"-i {private.index_url}\nours\n"}, uv=strict)
+    assert versions(lock) == {"ours": "1.0"}
