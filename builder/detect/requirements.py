@@ -96,7 +96,11 @@ class Reader:
             case "-f" | "--find-links":
                 if value is not None and "://" not in value:
                     raise needs_engine(f"a package from the folder '{short(value)}'", file, number)
-                self.find_links.append(index_url(value, file, number))
+                url = index_url(value, file, number)
+                if secret_name(url) is not None:
+                    what = "names a secret, which is sent to indexes alone; use --extra-index-url"
+                    raise bad(file, number, what)
+                self.find_links.append(url)
             case "--no-index":
                 self.no_index = True
             case "--pre":

@@ -135,6 +135,8 @@ def test_credentials_in_a_file_of_the_source_are_refused(lock_files):
     with pytest.raises(InvalidSpecError, match="ask the operator for a secret") as caught:
         lock_files({"requirements.txt": "--index-url https://me:s3cret@pypi.example/simple\n"})
     assert "s3cret" not in caught.value.detail
+    with pytest.raises(InvalidSpecError, match="sent to indexes alone; use --extra-index-url"):
+        lock_files({"requirements.txt": "--find-links https://{secret:corp}@pypi.example/f\n"})
 
 
 def test_credentials_are_in_no_file_and_on_no_command_line(
