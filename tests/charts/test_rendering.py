@@ -245,3 +245,21 @@ def test_the_notes_say_how_to_reach_the_api(helm: Helm) -> None:
     assert "port-forward service/kb-kitbag-api 8484:80" in notes
     outside = helm.template(CHART, "kb", example("everything")).partition("# NOTES.txt")[2]
     assert "KITBAG_URL=https://kitbag.example.org" in outside
+
+
+def test_lists_reach_the_worker_as_it_reads_them(
+    render: Render, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = only(render(of="everything"), "Deployment", "-worker")
+    for variable in worker["spec"]["template"]["spec"]["containers"][0]["env"]:
+        monkeypatch.setenv(variable["name"], variable.get("value", "postgresql://db/k"))
+    settings = WorkerSettings()  # type: ignore[call-arg] # from the variables
+    index = example("everything")["index"]
+    assert settings.index_url == index["url"]
+    assert settings.extra_index_urls == tuple(index["extraUrls"])
+    assert settings.mirrors == tuple(index["mirrors"])
+    assert settings.allowed_hosts == {"git.example.org", "10.1.0.0/16"}
+    assert settings.git_protocols == {"https"}
+    assert settings.secrets == Path("/etc/kitbag/secrets")
+    assert settings.bytecode is False
+    assert (settings.heartbeat_s, settings.lease_s) == (1.5, 30)
