@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from hypothesis import settings
 from rig.disk import disk_factory
 from rig.docker import DockerEngine
 from rig.docker import docker_engine as start_docker_engine
@@ -31,6 +32,11 @@ from rig.wheels import WheelFactory
 from rig.wheels import wheel_factory as start_wheel_factory
 
 T = TypeVar("T")
+
+# Every run of CI sees the same examples; `KITBAG_FUZZ=1 pytest` looks for others.
+settings.register_profile("same", derandomize=True)
+if not os.environ.get("KITBAG_FUZZ"):
+    settings.load_profile("same")
 
 
 @contextmanager

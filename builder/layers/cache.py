@@ -18,7 +18,7 @@ from typing import BinaryIO, TextIO
 from builder.errors import DiskFullError
 from builder.layers.archive import GID, UID, Written
 
-LAYOUT = 3
+LAYOUT = 4
 """Version of everything that decides a layer's bytes; one more whenever any of them changes."""
 
 _PREFIX = ".new-"

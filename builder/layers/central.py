@@ -154,10 +154,11 @@ def _wide(extra: bytes, *fields: int) -> list[int]:
     while at + 4 <= len(extra):
         kind, size = struct.unpack_from("<HH", extra, at)
         if kind == _ZIP64_FIELD:
-            values = [value for (value,) in struct.iter_unpack("<Q", extra[at + 4 :][: size & ~7])]
+            content = extra[at + 4 :][: size & ~7]
             wanted = sum(field == _MAX32 for field in fields)
-            if len(values) < wanted or at + 4 + size > len(extra):
+            if len(content) < 8 * wanted or at + 4 + size > len(extra):
                 break
+            values = [value for (value,) in struct.iter_unpack("<Q", content)]
             wide = iter(values)
             return [next(wide) if field == _MAX32 else field for field in fields]
         at += 4 + size

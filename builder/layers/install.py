@@ -112,7 +112,10 @@ def plan(wheel: Wheel, file: BinaryIO, prefix: Prefix) -> Installed:
         if path not in copied or place.moved:  # what .data holds is installed last
             copied[path] = Copied(path, mode, entry, record_hash)
     info = f"{prefix.site_packages}/{wheel.dist_info}"
-    commands = frozenset(made)
+    executable = set(made)  # so far these are commands
+    record = wheel.entry(records.record_name(wheel))
+    if record and record.executable:
+        executable.add(f"{info}/RECORD")  # rewritten in place, so it keeps its mode
     made |= {f"{info}/INSTALLER": b"uv", f"{info}/REQUESTED": b""}
     relative = {_from_site(path, prefix): data for path, data in made.items()}
     made[f"{info}/RECORD"] = records.write(
@@ -120,7 +123,7 @@ def plan(wheel: Wheel, file: BinaryIO, prefix: Prefix) -> Installed:
     )
     kept = tuple(item for path, item in copied.items() if path not in made)
     written = tuple(
-        Written(path, EXECUTABLE_MODE if path in commands else FILE_MODE, data)
+        Written(path, EXECUTABLE_MODE if path in executable else FILE_MODE, data)
         for path, data in sorted(made.items())
     )
     files = {*made, *(item.path for item in kept)}

@@ -26,7 +26,8 @@ _SIGNATURES = (".jws", ".p7s")
 def read(wheel: Wheel, file: BinaryIO) -> dict[str, Row]:
     """A row for each file of the wheel but RECORD, by name; the first row of a name counts.
 
-    Raises BadWheelError when there is no RECORD or it can't be read.
+    Raises BadWheelError when there is no RECORD, it can't be read, or it lies about a size; hashes
+    are checked where contents are copied.
     """
     text = wheel.read(file, record_name(wheel))
     if text is None:
@@ -48,6 +49,11 @@ def read(wheel: Wheel, file: BinaryIO) -> dict[str, Row]:
         if entry.directory or entry.name == record_name(wheel):
             continue
         if entry.name in listed:
+            if listed[entry.name][2] not in ("", str(entry.size_bytes)):
+                raise BadWheelError(
+                    f"{wheel.path.name}: {entry.name!r} has {entry.size_bytes:,} bytes, and RECORD "
+                    "says otherwise; ask for another version of the package."
+                )
             rows[entry.name] = listed[entry.name]
         elif not _is_signature(wheel, entry.name):
             rows[entry.name] = (entry.name, "", str(entry.size_bytes))

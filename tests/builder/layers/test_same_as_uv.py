@@ -82,6 +82,7 @@ def cases() -> dict[str, dict[str, Any]]:
             "files": {"executable/tool": "#!/bin/sh\n", "executable/lib.so": b"\x7fELF" * 999},
             "executable": {"executable/tool", "executable/lib.so"},
         },
+        "executable-record": {"executable": {"executable_record-1.0.dist-info/RECORD"}},
         "non-ascii": {
             "files": {
                 "non_ascii/__init__.py": "π = 3\n",
