@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 export UV_NO_CONFIG := 1
 
-.PHONY: demo test setup lint format lock bench clean
+.PHONY: demo test wide setup lint format lock bench clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   build, pin and verify the example on embedded parts"
 	@echo "make test   all tests (ARGS='-m \"not slow\"' leaves out what fetches or builds a lot; JOBS=1)"
+	@echo "make wide   what CI does not run: 300 real wheels beside uv's installation, the large fuzz corpus"
 	@echo "make lint   ruff, mypy --strict, import contracts"
 	@echo "make lock   resolve requirements/*.txt again"
 
@@ -30,6 +31,10 @@ demo: setup
 JOBS ?= 3
 test: setup
 	@$(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=loadfile --no-loadscope-reorder $(ARGS)
+
+wide: setup
+	@KITBAG_FUZZ=20 $(BIN)/python -m pytest -m wide tests/builder $(ARGS)
+	@KITBAG_FUZZ=20 $(BIN)/python -m pytest tests/builder/layers/test_fuzzed_wheels.py $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import marshal
 import os
 import stat
 import subprocess
@@ -26,7 +27,10 @@ MINOR = "{}.{}".format(*sys.version_info[:2])
 PREFIX = Prefix("/opt/env", MINOR)
 
 Tree = dict[str, tuple[str, int, bytes]]
-"""Path → kind ("file", "folder" or "link"), permissions, and the content or target."""
+"""Path → kind ("file", "folder" or "link"), permissions, and the target or the content: of what is
+over HASHED_BYTES, and no bytecode, its sha256."""
+
+HASHED_BYTES = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,8 @@ class Venv:
 
     root: Path
     index: WheelFactory
+    own: frozenset[str]
+    """What lies in it before anything is installed."""
 
     @property
     def prefix(self) -> Prefix:
@@ -122,14 +128,19 @@ class Venv:
         after.pop(".lock")  # uv's own, empty
         return {path: what for path, what in after.items() if path not in before}
 
-    def differences(self, made: Made | Sequence[Made], *wheels: Path) -> list[str]:
+    def differences(self, made: Made, *wheels: Path) -> list[str]:
         """Installs the wheels; a line for each path that is not as the layers have it."""
         theirs = self.install(*wheels)
         assert theirs, "uv installed nothing, so nothing would be compared"
-        *below, top = [made] if isinstance(made, Made) else made
-        for layer in below:
-            layer.unpack(self.root.parents[1] / "ours")
-        return differences(top.tree(self.root.parents[1] / "ours", self.prefix), theirs)
+        return differences(made.tree(self.root.parents[1] / "ours", self.prefix), theirs)
+
+    def differences_to(self, root: Path) -> list[str]:
+        """A line for each path that is not the same here and in the environment below `root`."""
+        trees = [tree(root / self.prefix.path.lstrip("/")), tree(self.root)]
+        ours, theirs = ({p: w for p, w in t.items() if p not in self.own} for t in trees)
+        theirs.pop(".lock")  # uv's own, empty
+        assert theirs, "uv installed nothing, so nothing would be compared"
+        return differences(ours, theirs)
 
     def try_install(
         self, *wheels: Path, compile_bytecode: bool = True
@@ -161,7 +172,7 @@ def venv(tmp_path: Path, wheel_factory: WheelFactory) -> Venv:
         [uv.find_uv_bin(), "venv", "--quiet", "--no-config", "--python", sys.executable, str(root)],
         check=True,
     )
-    return Venv(root, wheel_factory)
+    return Venv(root, wheel_factory, frozenset(tree(root)))
 
 
 def tree(root: Path) -> Tree:
@@ -175,7 +186,10 @@ def tree(root: Path) -> Tree:
         elif path.is_dir():
             found[shown] = ("folder", mode, b"")
         else:
-            found[shown] = ("file", mode, path.read_bytes())
+            data = path.read_bytes()
+            if len(data) > HASHED_BYTES and path.suffix != ".pyc":
+                data = b"sha256:" + hashlib.sha256(data).hexdigest().encode()
+            found[shown] = ("file", mode, data)
     return found
 
 
@@ -184,6 +198,8 @@ def differences(ours: Tree, theirs: Tree) -> list[str]:
     lines = []
     for path in sorted(ours.keys() | theirs.keys()):
         a, b = ours.get(path), theirs.get(path)
+        if a and b and a[:2] == b[:2] and path.endswith(".pyc") and same_code(a[2], b[2]):
+            continue
         if a and b and a[:2] == b[:2] and a != b:
             both = set(a[2].splitlines()), set(b[2].splitlines())
             lines.append(
@@ -192,6 +208,18 @@ def differences(ours: Tree, theirs: Tree) -> list[str]:
         elif a != b:
             lines.append(f"{path}: {_shown(a)} | {_shown(b)}")
     return lines
+
+
+def same_code(ours: bytes, theirs: bytes) -> bool:
+    """Whether bytecode is the same but for marshal's references.
+
+    Those tell how often a string was shared inside the process that compiled: uv's compile many
+    files each, in whatever order, so some of theirs differ from run to run.
+    """
+    if ours == theirs or ours[:16] != theirs[:16]:
+        return ours == theirs
+    a, b = marshal.loads(ours[16:]), marshal.loads(theirs[16:])
+    return bool(a == b and a.co_filename == b.co_filename)
 
 
 def _shown(what: tuple[str, int, bytes] | None) -> str:
