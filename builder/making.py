@@ -23,6 +23,7 @@ from builder.layers.cache import LayerCache, Recipe
 from builder.model import LockedWheel, Step
 
 FETCHERS = 8
+"""Downloads at once; wheels that wait on disk for a splicer don't count."""
 
 
 class Maker:
@@ -49,7 +50,8 @@ class Maker:
         self._report = report
         self._prefix = install.Prefix(recipe.prefix, recipe.python)
         cores = os.cpu_count() or 1
-        self._fetchers = ThreadPoolExecutor(FETCHERS, "fetch")
+        self._fetchers = ThreadPoolExecutor(FETCHERS + 2 * cores, "fetch")
+        self._downloads = threading.BoundedSemaphore(FETCHERS)
         self._splicers = ThreadPoolExecutor(cores, "splice")
         self._compilers = ThreadPoolExecutor(cores, "compile")
         self._lock = threading.Lock()
@@ -102,7 +104,9 @@ class Maker:
 
     def _fetched(self, item: LockedWheel, out: BinaryIO) -> archive.Written:
         """Fetch and splice; who holds the lock of the layer does both, so neither is done twice."""
-        with self._downloader.wheel(item, self._received) as path:
+        with ExitStack() as stack:
+            with self._downloads:
+                path = stack.enter_context(self._downloader.wheel(item, self._received))
             try:
                 return self._splicers.submit(self._splice, out, path).result()
             except BadWheelError as error:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import stat
 import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import BinaryIO
 
 import deflate
 import isal.isal_zlib as inflate
+from zlib_ng import zlib_ng
 
 from builder.errors import BadWheelError
 from builder.layers import central, gz
@@ -28,8 +28,8 @@ MAX_NAME_BYTES = 1024
 MAX_PART_BYTES = 255
 MAX_METADATA_BYTES = 32 << 20
 CHUNK_BYTES = 256 << 10
-WHOLE_BYTES = 8 << 20
-"""Entries up to this size, packed and plain, are inflated at once."""
+WHOLE_BYTES = 1 << 20
+"""Entries up to this size, packed and plain, are inflated at once, by every core at a time."""
 
 _LOCAL_HEADER = struct.Struct("<IHHHHHIIIHH")
 _LOCAL_MAGIC = 0x04034B50
@@ -193,14 +193,15 @@ def packed_and_plain(
 
     Memory is bounded whatever the entry claims: what inflates to more than its size is refused at
     the first byte over. For a stored entry both are the same bytes. A stream is accepted only if
-    zlib or libdeflate accepts it; isal, the fastest, lets Huffman codes pass that unpackers refuse.
+    zlib-ng, as strict as zlib, or libdeflate accepts it; isal, as fast, lets Huffman codes pass
+    that unpackers refuse.
     """
     file.seek(entry.offset)
     if not entry.stored and 0 < entry.size_bytes <= WHOLE_BYTES >= entry.packed_bytes:
         yield _whole(file, entry, wheel_name)
         return
     left, size, crc = entry.packed_bytes, 0, 0
-    stream = None if entry.stored else zlib.decompressobj(-15)
+    stream = None if entry.stored else zlib_ng.decompressobj(-15)
     while left:
         packed = file.read(min(left, CHUNK_BYTES))
         if not packed:
@@ -244,7 +245,7 @@ def _damaged(wheel_name: str, entry: Entry) -> BadWheelError:
 
 
 def _inflated(
-    stream: zlib._Decompress, packed: bytes, entry: Entry, wheel_name: str
+    stream: zlib_ng._Decompress, packed: bytes, entry: Entry, wheel_name: str
 ) -> Iterator[bytes]:
     limit = 4 * CHUNK_BYTES
     try:
@@ -256,5 +257,5 @@ def _inflated(
                 break
         if stream.eof and (packed or stream.unused_data):
             raise BadWheelError(f"{wheel_name}: {entry.name!r} has bytes after its end.")
-    except zlib.error as error:
+    except zlib_ng.error as error:  # type: ignore[misc]  # its stub says object
         raise BadWheelError(f"{wheel_name}: {entry.name!r} does not inflate: {error}.") from error
