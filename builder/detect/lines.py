@@ -77,7 +77,8 @@ def needs_engine(what: str, file: str, line: int) -> EngineNeededError:
     """The error for a line that only a build can satisfy; its `reason` makes a plan's why."""
     reason = f"{file}, line {line}: {what} has to be built from source"
     return EngineNeededError(
-        f"{reason}; use a released wheel instead, or build with a container engine.",
+        f"{reason}; use a released wheel instead, or build one with `pip wheel` and "
+        "publish it on an index.",
         file=file,
         line=line,
         reason=reason,

@@ -100,7 +100,7 @@ def select(
             else:
                 raise EngineNeededError(
                     f"'{package.name}' in {file} has to be built from source; use a released wheel "
-                    "instead, or build with a container engine.",
+                    "instead, or build one with `pip wheel` and publish it on an index.",
                     file=file,
                     package=package.name,
                 )
@@ -132,7 +132,7 @@ def no_wheel(
         extra["line"] = line
     return NoWheelError(
         f"{what}{where} has no wheel for Python {target.minor} on {target.platform}; pin a version "
-        "with a wheel, or build with a container engine.",
+        "with a wheel, or build one with `pip wheel` and publish it on an index.",
         **extra,
     )
 
@@ -170,8 +170,8 @@ def _locked(
         )
     if url is None or urlsplit(url).scheme not in ("http", "https"):
         raise EngineNeededError(
-            f"'{package.name}' in {file} is a file beside the lock; publish it on an index, or "
-            "build with a container engine.",
+            f"'{package.name}' in {file} is a file beside the lock; publish it on an index "
+            "and lock again.",
             **where,
         )
     digest = hashes.get("sha256", "")

@@ -140,11 +140,13 @@ def test_credentials_in_a_file_of_the_source_are_refused(lock_files):
 
 
 def test_credentials_are_in_no_file_and_on_no_command_line(
-    lock_files, with_secret, private, tmp_path
+    lock_files, with_secret, private, tmp_path, monkeypatch
 ):
     """While uv waits for the index, everything that another user could read is searched."""
     seen: list[str] = []
-    folders = [Path(path) for path in {str(tmp_path), "/tmp"}]
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
 
     def look() -> bool:
         for process in Path("/proc").glob("[0-9]*/cmdline"):
@@ -153,13 +155,12 @@ def test_credentials_are_in_no_file_and_on_no_command_line(
                     seen.append(str(process))
             except OSError:
                 continue
-        for folder in folders:
-            for config in [*folder.glob("kitbag-lock-*/*"), *with_secret.cache_dir.rglob("*")]:
-                try:
-                    if config.is_file() and b"s3cret" in config.read_bytes():
-                        seen.append(str(config))
-                except OSError:
-                    continue
+        for config in [*scratch.rglob("*"), *with_secret.cache_dir.rglob("*")]:
+            try:
+                if config.is_file() and b"s3cret" in config.read_bytes():
+                    seen.append(str(config))
+            except OSError:
+                continue
         looks.append(1)
         return False
 

@@ -267,13 +267,15 @@ def test_a_uv_configuration_in_the_source_changes_nothing(wheel_factory, lock_fi
     assert versions(lock) == {"top": "2.0"}
 
 
-def test_the_cache_folder_is_all_that_stays(wheel_factory, lock_files, settings, tmp_path: Path):
-    import tempfile
-
+def test_the_cache_folder_is_all_that_stays(
+    wheel_factory, lock_files, settings, tmp_path: Path, monkeypatch
+):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
     wheel_factory.wheel("top")
-    before = set(Path(tempfile.gettempdir()).glob("kitbag-lock-*"))
     lock_files({"requirements.txt": "top"})
     with pytest.raises(UnresolvableError):
         lock_files({"requirements.txt": "nowhere"})
-    assert set(Path(tempfile.gettempdir()).glob("kitbag-lock-*")) <= before
+    assert not list(scratch.iterdir())
     assert settings.cache_dir.is_dir()

@@ -168,11 +168,13 @@ def test_credentials_are_never_on_a_command_line(git_server: GitServer, tmp_path
     assert seen == []
 
 
-def test_nothing_is_left_in_the_temporary_folder(repository: Repository, tmp_path: Path) -> None:
-    import tempfile
-
-    before = set(Path(tempfile.gettempdir()).glob("kitbag-git-*"))
+def test_nothing_is_left_in_the_temporary_folder(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
     get(repository.http_url, tmp_path / "x")
     with pytest.raises(RefNotFoundError):
         get(repository.http_url, tmp_path / "y", "nope")
-    assert set(Path(tempfile.gettempdir()).glob("kitbag-git-*")) <= before
+    assert not list(scratch.iterdir())
