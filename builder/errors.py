@@ -138,3 +138,15 @@ class TimedOutError(BuildError):
     """The build took longer than its limit."""
 
     type = "timed-out"
+
+
+class RebaseRefusedError(BuildError):
+    """The packages of the environment can't go on that base as they are."""
+
+    type = "rebase-refused"
+
+
+class NotVerifiableError(BuildError):
+    """A version can't be built again by this worker, so that it can't say whether it is equal."""
+
+    type = "not-verifiable"

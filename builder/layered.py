@@ -30,6 +30,8 @@ from builder.streams import Chunks
 PUSHERS = 4
 _POLL_S = 0.1
 _TAG_DIGITS = 16
+_SKELETON = "an empty environment and its user"
+_RECORD = "the lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,12 +251,7 @@ class _Build:
     ) -> Image:
         self._check()
         tools = self._tools
-        titles = [item.group.title for item in plan]
-        parts = [
-            image.Part(below, "an empty environment and its user"),
-            *map(image.Part, layers, titles),
-            image.Part(above, "the lock"),
-        ]
+        parts = layers_of(below, [item.group for item in plan], layers, above)
         labels = image.labels_of(self._base, self._lock, how.compiler)
         made = image.assemble(self._base, parts, labels)
         config = partial(io.BytesIO, made.config)
@@ -276,6 +273,20 @@ class _Build:
 
 class _OtherBytesError(Exception):
     """A layer came out otherwise than the index remembers it."""
+
+
+def layers_of(
+    below: Layer, groups: Sequence[Group], layers: Sequence[Layer], above: Layer
+) -> list[image.Part]:
+    """The layers above the base's, from the bottom up, each with its title."""
+    packages = map(image.Part, layers, (item.title for item in groups))
+    return [image.Part(below, _SKELETON), *packages, image.Part(above, _RECORD)]
+
+
+def titles_of(lock: Lock, base: Base) -> list[str]:
+    """What each layer of the image holds, in manifest order."""
+    packages = [item.title for item in group(lock.wheels, len(base.layers))]
+    return [f"base {base.name}"] * len(base.layers) + [_SKELETON, *packages, _RECORD]
 
 
 def tag_of(digest: str) -> str:

@@ -37,6 +37,9 @@ class Slug(StrEnum):
     DISK_FULL = "disk-full"
     CANCELLED = "cancelled"
     TIMED_OUT = "timed-out"
+    REBASE_REFUSED = "rebase-refused"
+    NOT_VERIFIABLE = "not-verifiable"
+    JOB_NOT_FOUND = "job-not-found"
     ENGINE_NEEDED = "engine-needed"
     SPEC_REFUSED = "spec-refused"
     UNAVAILABLE = "unavailable"
@@ -77,6 +80,9 @@ KINDS: Mapping[Slug, Kind] = {
     Slug.DISK_FULL: Kind("No space is left", 507),
     Slug.CANCELLED: Kind("The build was cancelled", 409),
     Slug.TIMED_OUT: Kind("It took too long", 504),
+    Slug.REBASE_REFUSED: Kind("The environment can't go on this base", 422),
+    Slug.NOT_VERIFIABLE: Kind("The version can't be built again here", 422),
+    Slug.JOB_NOT_FOUND: Kind("There is no such verification or rebase", 404),
     Slug.ENGINE_NEEDED: Kind("A container engine is needed", 422),
     Slug.SPEC_REFUSED: Kind("The manifest can't be pinned", 422),
     Slug.UNAVAILABLE: Kind("A part of the service does not answer", 503),

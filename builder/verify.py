@@ -1,0 +1,177 @@
+"""Builds an image again from its lock, out of nothing that was made before, and compares.
+
+lock + base ──> empty cache ──> scratch layout ──> digests ──equal?── the image's own
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import tarfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, BinaryIO
+
+from builder import layered
+from builder.index import MemoryIndex
+from builder.layers.cache import LayerCache
+from builder.model import Base, Descriptor, Layer, Lock, Step
+from builder.stored import Stored
+from builder.stores.layout import LayoutStore
+from builder.stores.protocol import Manifest, Put, Store
+from builder.streams import Chunks
+
+MAX_FILES = 100
+"""So many files that differ are named; that there are more shows in the layers."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerDifference:
+    """A layer that came out otherwise; None where one image has no such layer.
+
+    `files` are those whose content or entry differs, at most MAX_FILES over all layers.
+    """
+
+    number: int
+    holds: str
+    stored: str | None
+    rebuilt: str | None
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What came of it; without differences in layers, unequal digests mean another config."""
+
+    equal: bool
+    stored: str
+    rebuilt: str
+    layers: tuple[LayerDifference, ...]
+
+
+def verify(
+    stored: Stored,
+    lock: Lock,
+    base: Base,
+    repo: str,
+    tools: layered.Tools,
+    scratch: Path,
+    *,
+    report: Callable[[Step], None] = lambda _: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Verdict:
+    """Build the lock again in the empty folder `scratch` and compare with the image in the store.
+
+    `tools.compiler` must be the CPython that the image names; nothing is written to the store.
+    Raises what a build raises.
+    """
+    layout = LayoutStore(scratch / "layout", name="verify")
+    held = frozenset(layer.descriptor.digest for layer in base.layers)
+    clean = replace(
+        tools,
+        store=_Scratch(layout, held),
+        index=MemoryIndex(),
+        cache=LayerCache(scratch / "cache"),
+    )
+    made, _ = layered.build(lock, base, repo, clean, report=report, cancelled=cancelled)
+    if made.digest == stored.digest:
+        return Verdict(True, stored.digest, made.digest, ())
+    titles = layered.titles_of(lock, base)
+    differences: list[LayerDifference] = []
+    left = MAX_FILES
+    for number in range(max(len(stored.layers), len(made.layers))):
+        before = stored.layers[number] if number < len(stored.layers) else None
+        after = made.layers[number] if number < len(made.layers) else None
+        if before == after:
+            continue
+        files: tuple[str, ...] = ()
+        if before and after and left:
+            files = _files(tools.store, layout, repo, before, after)[:left]
+        left -= len(files)
+        differences.append(
+            LayerDifference(
+                number,
+                titles[number] if number < len(titles) else "",
+                before.descriptor.digest if before else None,
+                after.descriptor.digest if after else None,
+                files,
+            )
+        )
+    return Verdict(False, stored.digest, made.digest, tuple(differences))
+
+
+def _files(
+    store: Store, layout: LayoutStore, repo: str, before: Layer, after: Layer
+) -> tuple[str, ...]:
+    """The names whose entries differ; that of a blob that the store lost is said instead."""
+    try:
+        old = _entries(store.blob(repo, before.descriptor.digest))
+    except FileNotFoundError:
+        return ("(the registry lost this layer)",)
+    new = _entries(layout.blob(repo, after.descriptor.digest))
+    names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+    return tuple(names[:MAX_FILES]) or ("(the same files, packed otherwise)",)
+
+
+def _entries(chunks: Iterator[bytes]) -> dict[str, tuple[object, ...]]:
+    found: dict[str, tuple[object, ...]] = {}
+    packed = io.BufferedReader(Chunks(chunks))
+    # Not r|gz: tarfile reads the first gzip member alone, and a spliced layer has thousands.
+    with (
+        gzip.GzipFile(fileobj=packed) as plain,
+        tarfile.open(fileobj=plain, mode="r|") as archive,
+    ):
+        for entry in archive:
+            content = archive.extractfile(entry) if entry.isfile() else None
+            digest = _sha256(content) if content else ""
+            found[entry.name] = (
+                *(entry.type, entry.mode, entry.uid, entry.gid, entry.mtime),
+                *(entry.linkname, entry.size, digest),
+            )
+    return found
+
+
+def _sha256(content: IO[bytes]) -> str:
+    hashed = hashlib.sha256()
+    while chunk := content.read(1 << 20):
+        hashed.update(chunk)
+    return hashed.hexdigest()
+
+
+class _Scratch:
+    """A layout that also counts the base's layers as held: they are compared by name alone."""
+
+    def __init__(self, layout: LayoutStore, held: frozenset[str]) -> None:
+        self._layout = layout
+        self._held = held
+
+    @property
+    def name(self) -> str:
+        return self._layout.name
+
+    def reference(self, repo: str, digest: str) -> str:
+        return self._layout.reference(repo, digest)
+
+    def missing(self, repo: str, digests: Iterable[str]) -> set[str]:
+        return self._layout.missing(repo, digests) - self._held
+
+    def put_blob(
+        self,
+        repo: str,
+        descriptor: Descriptor,
+        open_blob: Callable[[], BinaryIO],
+        *,
+        mount_from: str | None = None,
+    ) -> Put:
+        return self._layout.put_blob(repo, descriptor, open_blob, mount_from=mount_from)
+
+    def blob(self, repo: str, digest: str) -> Iterator[bytes]:
+        return self._layout.blob(repo, digest)
+
+    def put_manifest(self, repo: str, manifest: Manifest, *, tags: Iterable[str] = ()) -> None:
+        self._layout.put_manifest(repo, manifest, tags=tags)
+
+    def manifest(self, repo: str, reference: str) -> Manifest | None:
+        return self._layout.manifest(repo, reference)
