@@ -73,6 +73,19 @@ def get(session: Session, name: str) -> Base:
     return base
 
 
+def with_digest(session: Session, digest: str) -> Base | None:
+    """The base of that digest, whatever its name means now; None if it was never added."""
+    return session.scalars(
+        select(Base).where(Base.digest == digest).order_by(Base.id.desc()).limit(1)
+    ).one_or_none()
+
+
+def meant(session: Session, wanted: str) -> Base:
+    """The base of a name or a digest; raises BaseNotFoundError."""
+    found = with_digest(session, wanted) if wanted.startswith("sha256:") else None
+    return found or get(session, wanted)
+
+
 def every(session: Session) -> Sequence[Base]:
     """The current base of each name, by name."""
     return session.scalars(select(Base).where(Base.current).order_by(Base.name)).all()

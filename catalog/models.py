@@ -87,8 +87,9 @@ class Version(Model):
     """An immutable build result, numbered 1, 2, 3… within its environment.
 
     `packages` lists {"name", "version", "size_bytes"}; `layers` lists {"digest", "size_bytes",
-    "packages": [names]} in manifest order. A rollback is a new number with the facts of the old
-    one, `build_id` included.
+    "packages": [names]} in manifest order. `rebased_from` is the number of the version whose
+    packages were put on another base, None for what was built. A rollback is a new number with the
+    facts of the old one, `build_id` included.
     """
 
     __tablename__ = "versions"
@@ -120,6 +121,7 @@ class Version(Model):
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     platform: Mapped[str] = mapped_column(String(64))
     build_id: Mapped[str] = mapped_column(ForeignKey("builds.id"), index=True)
+    rebased_from: Mapped[int | None] = mapped_column(Integer)
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     created_by: Mapped[str] = mapped_column(Text, default="")
 

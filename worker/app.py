@@ -6,7 +6,8 @@ a message only says that a build may be waiting, so losing or doubling one does 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -15,12 +16,14 @@ import kombu.exceptions
 import redis
 from celery import Celery
 
+from worker.jobs import Jobs
 from worker.settings import QueueSettings
 
 BUILD = "kitbag.build"
 PLAN = "kitbag.plan"
 SWEEP = "kitbag.sweep"
 TRIM = "kitbag.trim"
+JOB = "kitbag.job"
 _CONNECT_S = 2.0
 # Celery raises a bare RuntimeError when the connection that brings results can't be made again.
 _QUEUE_ERRORS = (redis.RedisError, kombu.exceptions.KombuError, OSError, RuntimeError)
@@ -97,6 +100,36 @@ def _asked(request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
     answer: dict[str, Any] = task.get(timeout=timeout_s, interval=0.02)
     task.forget()  # an answer that nobody waited for expires by itself
     return answer
+
+
+def begin_job(kind: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """A new job of the workers, `verify` or `rebase`; raises WorkerProblem if the queue is away."""
+    with _jobs() as jobs:
+        job = jobs.add(kind, arguments)
+        send_job(job["id"])
+        return job
+
+
+def job(job_id: str) -> dict[str, Any] | None:
+    """The job as it is now, None if there is none; raises WorkerProblem if the queue is away."""
+    with _jobs() as jobs:
+        return jobs.get(job_id)
+
+
+def send_job(job_id: str) -> None:
+    """Tell the workers of a job; raises what the broker's client raises."""
+    app().send_task(JOB, args=[job_id], retry=False, ignore_result=True)
+
+
+@contextmanager
+def _jobs() -> Iterator[Jobs]:
+    jobs = Jobs(QueueSettings().broker_url)
+    try:
+        yield jobs
+    except _QUEUE_ERRORS as error:
+        raise WorkerProblem({"type": "unavailable", "detail": _AWAY}) from error
+    finally:
+        jobs.close()
 
 
 def queue_health(timeout_s: float = 1.0) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from catalog import builds
 from catalog.engine import reading
 from catalog.errors import CatalogError
 from worker import app as queue
-from worker import building, leftovers
+from worker import building, leftovers, working
 from worker import plan as planning
+from worker.jobs import Jobs
 from worker.problems import problem_of, surprise, unreadable
 from worker.request import parse
 from worker.run import Deadline, prepare
@@ -75,6 +77,12 @@ def _planned(request: dict[str, Any]) -> dict[str, Any]:
         return planning.describe(kit, asked, prepared, warnings)
 
 
+@queue.app().task(name=queue.JOB)  # type: ignore[untyped-decorator]
+def job(job_id: str) -> None:
+    """Do a job; nothing if it ended or another worker is at it."""
+    working.work(services(), job_id)
+
+
 @queue.app().task(name=queue.SWEEP)  # type: ignore[untyped-decorator]
 def sweep(*, anew: bool = False) -> None:
     """Queue again what dead workers left, and tell the queue of builds that it may have lost.
@@ -96,6 +104,8 @@ def sweep(*, anew: bool = False) -> None:
 
         leftovers.tell(again, lambda _: True, queue.enqueue_build)
         leftovers.tell(waiting, mark, queue.enqueue_build)
+        with closing(Jobs(kit.settings.broker_url)) as jobs:
+            leftovers.tell(jobs.left(), mark, queue.send_job)
 
 
 @queue.app().task(name=queue.TRIM)  # type: ignore[untyped-decorator]
