@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.orm import Session
 
@@ -112,6 +110,10 @@ def writing(engine: Engine) -> Iterator[Session]:
 
 def migrate(url: str) -> None:
     """Bring the database to the newest schema; safe when several processes start it at once."""
+    # Only this needs Alembic, which takes a while to import.
+    from alembic import command
+    from alembic.config import Config
+
     engine = make_engine(url)
     try:
         with engine.execution_options(sqlite_begin="IMMEDIATE").begin() as connection:

@@ -1,4 +1,7 @@
-"""The `kitbag-server` command: this layer reads arguments, starts parts and prints."""
+"""The `kitbag-server` command: this layer reads arguments, starts parts and prints.
+
+Nothing is imported before it is used: `up` only starts the parts, which import what they need.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,22 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
-from pydantic import ValidationError
-from pydantic_settings import SettingsError
-from sqlalchemy.exc import SQLAlchemyError
 
-from builder.errors import BuildError
-from catalog.errors import CatalogError
 from server.errors import ServerError
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+    from pydantic_settings import SettingsError
 
 _ERROR = 2
 _PORT = click.IntRange(0, 65535)
 _COUNT = click.IntRange(1, 64)
+_HELD = click.option(
+    "--held", is_flag=True, hidden=True, help="Be ready to begin, and begin at a byte on stdin."
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -54,10 +59,12 @@ def up(port: int, data: Path | None, workers: int) -> None:
 @server.command()
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", type=_PORT, default=8484, show_default=True)
-def api(host: str, port: int) -> None:
+@_HELD
+def api(host: str, port: int, *, held: bool) -> None:
     """Run the API. Other hosts than loopback need KITBAG_API_TOKEN."""
     import uvicorn
 
+    from server.hold import hold
     from server.ports import check_port
 
     if host not in ("127.0.0.1", "::1", "localhost") and not os.environ.get("KITBAG_API_TOKEN"):
@@ -65,6 +72,8 @@ def api(host: str, port: int) -> None:
             f"Listening on {host} lets anyone in; set KITBAG_API_TOKEN, or listen on 127.0.0.1."
         )
     check_port(host, port)
+    if held:
+        hold("server.asgi")
     uvicorn.run(
         "server.asgi:app",
         factory=True,
@@ -80,8 +89,10 @@ def api(host: str, port: int) -> None:
     "--concurrency", type=_COUNT, default=2, show_default=True, help="Builds at the same time."
 )
 @click.option("--queues", default="layered,plans", show_default=True)
-def worker(concurrency: int, queues: str) -> None:
+@_HELD
+def worker(concurrency: int, queues: str, *, held: bool) -> None:
     """Run a worker, which also sweeps: it takes up what dead workers left."""
+    from server.hold import hold
     from worker.app import app
     from worker.settings import WorkerSettings
 
@@ -90,6 +101,8 @@ def worker(concurrency: int, queues: str) -> None:
         *("worker", "--loglevel", "INFO", "--queues", queues),
         *("--concurrency", str(concurrency), "--without-gossip", "--without-mingle"),
     ]
+    if held:
+        hold("worker.tasks")
     app().worker_main(arguments)
 
 
@@ -181,17 +194,39 @@ def main() -> None:
     """Run the command; an expected error is one line and exit code 2."""
     try:
         server(standalone_mode=True)
-    except (BuildError, CatalogError, ServerError) as error:
-        _end(str(error))
-    except (ValidationError, SettingsError) as error:
-        _end(_settings_sentence(error))
-    except SQLAlchemyError as error:
+    except Exception as error:
+        sentence = _sentence(error)
+        if sentence is None:
+            raise
+        click.echo(f"kitbag-server: {sentence}", err=True)
+        sys.exit(_ERROR)
+
+
+def _sentence(error: Exception) -> str | None:
+    """What is said of an expected error; None for any other."""
+    if isinstance(error, ServerError):
+        return str(error)
+    from pydantic import ValidationError
+    from pydantic_settings import SettingsError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from builder.errors import BuildError
+    from catalog.errors import CatalogError
+
+    if isinstance(error, (BuildError, CatalogError)):
+        return str(error)
+    if isinstance(error, (ValidationError, SettingsError)):
+        return _settings_sentence(error)
+    if isinstance(error, SQLAlchemyError):
         from server.catalog import unreachable
 
-        _end(str(unreachable(error)))
+        return str(unreachable(error))
+    return None
 
 
 def _settings_sentence(error: ValidationError | SettingsError) -> str:
+    from pydantic_settings import SettingsError
+
     if isinstance(error, SettingsError):
         return f"{error}; docs/operate.md says what each setting may be."
     problems = error.errors()
@@ -204,8 +239,3 @@ def _settings_sentence(error: ValidationError | SettingsError) -> str:
 
 def _variable(location: tuple[int | str, ...]) -> str:
     return f"KITBAG_{location[0]}".upper()
-
-
-def _end(sentence: str) -> NoReturn:
-    click.echo(f"kitbag-server: {sentence}", err=True)
-    sys.exit(_ERROR)

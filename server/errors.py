@@ -23,5 +23,9 @@ class CatalogUnreachableError(ServerError):
     """The database does not answer, or its URL can't be read."""
 
 
+class HeldError(ServerError):
+    """Whatever a part was held for did not come."""
+
+
 class PartEndedError(ServerError):
     """A part did not start, or dies again and again."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from server.errors import PartEndedError
+from server.hold import Gate
 from server.settings import Embedded
 
 STOP_S = 15
@@ -30,6 +31,7 @@ class Part:
     name: str
     command: Sequence[str]
     log: Path
+    needs_catalog: bool = False
     process: subprocess.Popen[bytes] | None = None
     started: float = 0
     restarts: int = 0
@@ -44,15 +46,19 @@ class Part:
         """Whether a signal ended it."""
         return self.process is not None and (self.process.poll() or 0) < 0
 
-    def start(self, environ: Mapping[str, str]) -> None:
-        """Start it in a process group of its own, so that a Ctrl-C reaches only this parent."""
+    def start(self, environ: Mapping[str, str], gate: Gate | None = None) -> None:
+        """Start it in a process group of its own, so that a Ctrl-C reaches only this parent.
+
+        With a gate, one that needs the catalog imports what it needs and begins when that opens.
+        """
+        held = gate if self.needs_catalog else None
         with self.log.open("ab") as log:
             self.log_from = log.tell()
             self.started = time.monotonic()
             self.process = subprocess.Popen(
-                self.command,
+                [*self.command, "--held"] if held else self.command,
                 env=environ,
-                stdin=subprocess.DEVNULL,
+                stdin=held.parts_end if held else subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 process_group=0,
@@ -78,12 +84,17 @@ class Part:
         said = next((line.strip() for line in reversed(lines) if line.strip()), "")
         return f": {said[:300].rstrip('.')}; its log is {self.log}."
 
+    def ask_to_end(self) -> None:
+        """Ask it to end, and don't wait for that."""
+        if self.running and self.process is not None:
+            self.process.terminate()
+
     def stop(self) -> None:
         """Ask it to end, and kill it with its children if it doesn't."""
         if not self.running:
             return
         assert self.process is not None
-        self.process.terminate()
+        self.ask_to_end()
         try:
             self.process.wait(STOP_S)
         except subprocess.TimeoutExpired:
@@ -98,8 +109,13 @@ def parts_of(embedded: Embedded, workers: int) -> list[Part]:
     logs = embedded.data / "logs"
     return [
         Part("valkey", valkey_command(embedded), logs / "valkey.log"),
-        Part("worker", [*kitbag, "worker", "--concurrency", str(workers)], logs / "worker.log"),
-        Part("api", api, logs / "api.log"),
+        Part(
+            "worker",
+            [*kitbag, "worker", "--concurrency", str(workers)],
+            logs / "worker.log",
+            needs_catalog=True,
+        ),
+        Part("api", api, logs / "api.log", needs_catalog=True),
     ]
 
 

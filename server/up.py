@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
 import signal
 import time
 from collections.abc import Callable, Mapping
 from types import FrameType
+from typing import Any
 
-import httpx
-
-from server.catalog import migrate
 from server.data import claimed
 from server.errors import PartEndedError
+from server.hold import gate
 from server.parts import Part, parts_of
 from server.ports import check_port
 from server.settings import Embedded
@@ -37,11 +38,16 @@ def up(embedded: Embedded, *, workers: int, say: Callable[[str], None]) -> None:
     with claimed(embedded.data):
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, stop)
-        migrate(environ["KITBAG_DATABASE_URL"])
         parts = parts_of(embedded, workers)
         try:
-            for part in parts:
-                part.start(environ)
+            with gate() as held:
+                for part in parts:
+                    part.start(environ, held)
+                # Imported and done while the parts import, which takes them longer.
+                from server.catalog import migrate
+
+                migrate(environ["KITBAG_DATABASE_URL"])
+                held.open(len(parts))
             _wait_until_ready(embedded, parts, environ, say, lambda: stopping)
             if not stopping:
                 say(
@@ -54,7 +60,10 @@ def up(embedded: Embedded, *, workers: int, say: Callable[[str], None]) -> None:
                     if not part.running:
                         _restart(part, environ, say)
         finally:
-            # The API takes nothing new while workers finish.
+            # What the API accepts until it ends is in the catalog, and built after the next start.
+            for part in parts:
+                if part.needs_catalog:
+                    part.ask_to_end()
             for part in reversed(parts):
                 part.stop()
 
@@ -91,17 +100,28 @@ def _wait_until_ready(
                 f"look into the logs in {embedded.data}/logs."
             )
         try:
-            answer = httpx.get(f"{embedded.url}/readyz", timeout=5)
-            if answer.status_code == httpx.codes.OK:
-                return
-            missing = _missing(answer)
-        except (httpx.HTTPError, ValueError):
+            found = _readiness(embedded.port)
+        except (http.client.HTTPException, OSError, ValueError):
             pass
+        else:
+            if found["ready"]:
+                return
+            missing = _missing(found)
         time.sleep(0.1)
 
 
-def _missing(answer: httpx.Response) -> str:
+def _readiness(port: int) -> dict[str, Any]:
+    """What the API's /readyz says; the client of the standard library is quick to import."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/readyz")
+        found: dict[str, Any] = json.load(connection.getresponse())
+    finally:
+        connection.close()
+    return found
+
+
+def _missing(found: dict[str, Any]) -> str:
     """The first part that the API misses."""
-    found = answer.json()
     names = {"catalog": "the catalog", "queue": "the queue", "workers": "a worker"}
     return next((text for key, text in names.items() if not found[key]["ok"]), "the API")
