@@ -36,6 +36,7 @@ class Part:
     started: float = 0
     restarts: int = 0
     log_from: int = 0
+    asked: bool = False
 
     @property
     def running(self) -> bool:
@@ -55,6 +56,7 @@ class Part:
         with self.log.open("ab") as log:
             self.log_from = log.tell()
             self.started = time.monotonic()
+            self.asked = False
             self.process = subprocess.Popen(
                 [*self.command, "--held"] if held else self.command,
                 env=environ,
@@ -85,8 +87,9 @@ class Part:
         return f": {said[:300].rstrip('.')}; its log is {self.log}."
 
     def ask_to_end(self) -> None:
-        """Ask it to end, and don't wait for that."""
-        if self.running and self.process is not None:
+        """Ask it to end, once: a worker that is asked again no longer waits for its builds."""
+        if self.running and self.process is not None and not self.asked:
+            self.asked = True
             self.process.terminate()
 
     def stop(self) -> None:

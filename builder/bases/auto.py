@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from builder.bases.debian import debian
@@ -20,6 +23,9 @@ DEFAULT_PYTHON = "3.11"
 
 SUITES = {"3.11": "bookworm", "3.13": "trixie"}
 """The release of Debian that brings a Python."""
+
+AWAY_S = 120
+"""For so long a registry that did not answer is not asked again: its time-out was waited for."""
 
 Opener = Callable[[str, float], Store]
 """Opens the registry of a host, every operation of which ends after so many seconds."""
@@ -50,11 +56,14 @@ def auto(
 ) -> Base:
     """The registry image if its registry answers within `patience_s`, else the Debian base.
 
-    Which it is and why is reported. Raises BaseNotFoundError if the registry is out of reach and
-    Debian has no such Python, and what `from_registry` and `debian` raise.
+    Which it is and why is reported. A registry that did not answer is not asked again for AWAY_S,
+    by no process that shares the `cache` folder. Raises BaseNotFoundError if the registry is out
+    of reach and Debian has no such Python, and what `from_registry` and `debian` raise.
     """
     wanted = parse_reference(image.replace("{python}", python))
+    away = _Away(cache, wanted.host)
     try:
+        away.check()
         found = opener(wanted.host, patience_s).manifest(wanted.repo, wanted.reference)
         if found is None:
             why = f"{wanted} does not exist"
@@ -65,7 +74,10 @@ def auto(
                 src, wanted.repo, wanted.reference, store, repo, name=name, platform=platform
             )
             return _checked(base, python)
+    except _StillAwayError as error:
+        why = f"{wanted.host} did not answer {error.ago_s:.0f} s ago"
     except StoreUnreachableError:
+        away.remember()
         why = f"{wanted.host} does not answer"
     except StoreRefusedError as error:
         why = error.detail
@@ -83,6 +95,32 @@ def auto(
             "name a registry image for it."
         )
     return base
+
+
+class _StillAwayError(Exception):
+    def __init__(self, ago_s: float) -> None:
+        super().__init__(ago_s)
+        self.ago_s = ago_s
+
+
+class _Away:
+    """A file whose time says when a registry last did not answer."""
+
+    def __init__(self, cache: Path, host: str) -> None:
+        self._file = cache / f"away-{re.sub(r'[^a-z0-9.-]', '_', host.lower())}"
+
+    def check(self) -> None:
+        """Raise _StillAwayError if that was a moment ago, by a clock that wasn't set back since."""
+        with suppress(OSError):
+            ago_s = time.time() - self._file.stat().st_mtime
+            if 0 <= ago_s < AWAY_S:
+                raise _StillAwayError(ago_s)
+
+    def remember(self) -> None:
+        """Note that it is away now; a folder that can't be written only costs the next one time."""
+        with suppress(OSError):
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._file.touch()
 
 
 def _checked(base: Base, python: str) -> Base:

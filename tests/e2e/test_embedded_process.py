@@ -37,6 +37,7 @@ def test_sigterm_ends_every_part_and_the_next_up_goes_on(start_embedded: StartEm
     server.up.stop(timeout_s=60)
     assert gone(parts)
     assert "Traceback" not in server.up.log
+    assert (server.data / "logs" / "worker.log").read_text().count("Warm shutdown") == 1
 
     again = start_embedded(server.data)
     assert again.get("/v1/resolve", env="goes/on")["digest"] == built["digest"]

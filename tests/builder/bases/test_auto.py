@@ -12,11 +12,12 @@ import pytest
 from rig.process import free_port
 from rig.registry import Registry
 
-from builder.bases.auto import DEFAULT_IMAGE, auto
+from builder.bases.auto import AWAY_S, DEFAULT_IMAGE, auto, open_registry
 from builder.errors import BaseNotFoundError, InvalidSpecError
 from builder.model import Platform, Step
 from builder.stores.layout import LayoutStore
 from builder.stores.open import open_store
+from builder.stores.protocol import Store
 
 from .conftest import DebianBase, Entry, Images
 from .test_introspect import BASE, LIBC
@@ -108,6 +109,39 @@ def test_a_registry_that_never_answers_costs_little_time(deaf_port: int, tmp_pat
             patience_s=1,
         )
     assert time.monotonic() - started < 4
+
+
+def test_a_registry_that_did_not_answer_is_left_alone_for_a_while(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def opener(host: str, deadline_s: float) -> Store:
+        asked.append(host)
+        return open_registry(host, deadline_s)
+
+    port = free_port()
+
+    def reason() -> str:
+        with pytest.raises(BaseNotFoundError, match=r"No base has Python 3\.12") as caught:
+            auto(
+                LayoutStore(tmp_path),
+                python="3.12",
+                image=f"127.0.0.1:{port}/python:{{python}}",
+                platform=HERE,
+                cache=tmp_path / "cache",
+                report=lambda step: None,
+                opener=opener,
+                patience_s=1,
+            )
+        return str(caught.value)
+
+    assert "does not answer" in reason()
+    assert "did not answer" in reason()
+    assert len(asked) == 1
+    (note,) = (tmp_path / "cache").glob("away-*")
+    long_ago = time.time() - AWAY_S - 1
+    os.utime(note, (long_ago, long_ago))
+    assert "does not answer" in reason()
+    assert len(asked) == 2
 
 
 def test_a_python_that_is_none_names_no_image(tmp_path: Path) -> None:
