@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from builder.cuda import Cuda
 from builder.layers.archive import GID, UID
 from builder.model import CONFIG_TYPE, MANIFEST_TYPE, Base, Descriptor, Layer, Lock
 from builder.skeleton import HOME, PREFIX, START, USER
@@ -44,7 +45,9 @@ class Assembled:
         return sum(parts) + len(self.config) + len(self.manifest.data)
 
 
-def assemble(base: Base, parts: Sequence[Part], labels: Mapping[str, str]) -> Assembled:
+def assemble(
+    base: Base, parts: Sequence[Part], labels: Mapping[str, str], cuda: Cuda | None = None
+) -> Assembled:
     """Config and manifest (OCI image-spec 1.1) of the base's layers with the parts on top."""
     layers = base.layers + tuple(part.layer for part in parts)
     history = [{"created": CREATED, "created_by": f"base {base.name}"}] * len(base.layers)
@@ -55,7 +58,7 @@ def assemble(base: Base, parts: Sequence[Part], labels: Mapping[str, str]) -> As
             "os": base.platform.os,
             "created": CREATED,
             "config": {
-                "Env": [f"{key}={value}" for key, value in environment(base).items()],
+                "Env": [f"{key}={value}" for key, value in environment(base, cuda).items()],
                 "Entrypoint": [START],
                 "User": f"{UID}:{GID}",  # numbers, so that Kubernetes can see it isn't root
                 "WorkingDir": HOME,
@@ -80,7 +83,7 @@ def assemble(base: Base, parts: Sequence[Part], labels: Mapping[str, str]) -> As
     )
 
 
-def environment(base: Base) -> dict[str, str]:
+def environment(base: Base, cuda: Cuda | None = None) -> dict[str, str]:
     """The image's environment variables: the base's, with the environment's prefix first."""
     known = dict(item.split("=", 1) for item in base.env if "=" in item)
     path = known.get("PATH", DEFAULT_PATH)
@@ -93,10 +96,13 @@ def environment(base: Base) -> dict[str, str]:
         "NB_GID": str(GID),
         "LANG": known.get("LANG", "C.UTF-8"),
         "SHELL": "/bin/bash",
+        **(cuda.environment if cuda else {}),
     }
 
 
-def labels_of(base: Base, lock: Lock, compiler: str | None) -> dict[str, str]:
+def labels_of(
+    base: Base, lock: Lock, compiler: str | None, cuda: Cuda | None = None
+) -> dict[str, str]:
     """Labels that follow from lock and base alone, so that they can't make two digests of one."""
     return {
         "org.opencontainers.image.base.digest": base.digest,
@@ -107,6 +113,7 @@ def labels_of(base: Base, lock: Lock, compiler: str | None) -> dict[str, str]:
         "kitbag.dev/lock": digest_of(lock.text.encode()),
         "kitbag.dev/packages": str(len(lock.wheels)),
         "kitbag.dev/bytecode": f"cpython-{compiler}" if compiler else "none",
+        **(cuda.labels if cuda else {}),
     }
 
 

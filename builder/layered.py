@@ -15,6 +15,7 @@ from functools import partial
 from typing import BinaryIO
 
 from builder import image, record, skeleton
+from builder.cuda import Cuda
 from builder.download import Downloader
 from builder.errors import CancelledError
 from builder.index import Known, LayerIndex
@@ -90,6 +91,7 @@ def build(
     repo: str,
     tools: Tools,
     *,
+    cuda: Cuda | None = None,
     report: Callable[[Step], None] = lambda _: None,
     pushing: Callable[[], None] = lambda: None,
     cancelled: Callable[[], bool] = lambda: False,
@@ -97,11 +99,11 @@ def build(
     """Make the image, push it to `repo` and publish it under its digest.
 
     The manifest also gets a tag made of the digest, so that no registry takes it for garbage.
-    Nothing is published before all of it is there. `pushing` is called when all package layers are
-    in the store. Raises the errors of builder.errors, and CancelledError soon after `cancelled`
-    says so.
+    Nothing is published before all of it is there. `cuda` is what the image says of GPUs. `pushing`
+    is called when all package layers are in the store. Raises the errors of builder.errors, and
+    CancelledError soon after `cancelled` says so.
     """
-    return _Build(lock, base, repo, tools, report, cancelled).run(pushing)
+    return _Build(lock, base, repo, tools, cuda, report, cancelled).run(pushing)
 
 
 class _Build:
@@ -111,10 +113,12 @@ class _Build:
         base: Base,
         repo: str,
         tools: Tools,
+        cuda: Cuda | None,
         report: Callable[[Step], None],
         cancelled: Callable[[], bool],
     ) -> None:
         self._lock, self._base, self._repo, self._tools = lock, base, repo, tools
+        self._cuda = cuda
         self._report, self._cancelled = report, cancelled
         self._failed = threading.Event()
         self._moved_bytes = 0
@@ -143,7 +147,10 @@ class _Build:
             contents = [self._layer(item, missing, maker, pushers) for item in plan]
             own = [
                 pushers.submit(self._put_own, partial(skeleton.write, base=base)),
-                pushers.submit(self._put_own, partial(record.write, base=base, lock=self._lock)),
+                pushers.submit(
+                    self._put_own,
+                    partial(record.write, base=base, lock=self._lock, cuda=self._cuda),
+                ),
             ]
             self._await([*bases, *contents, *own])
         below, above = (future.result() for future in own)
@@ -252,8 +259,8 @@ class _Build:
         self._check()
         tools = self._tools
         parts = layers_of(below, [item.group for item in plan], layers, above)
-        labels = image.labels_of(self._base, self._lock, how.compiler)
-        made = image.assemble(self._base, parts, labels)
+        labels = image.labels_of(self._base, self._lock, how.compiler, self._cuda)
+        made = image.assemble(self._base, parts, labels, self._cuda)
         config = partial(io.BytesIO, made.config)
         put = tools.store.put_blob(self._repo, made.config_descriptor, config)
         self._check()  # the last moment: what comes now publishes the image

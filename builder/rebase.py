@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 from packaging.utils import parse_wheel_filename
 
-from builder import image, record, skeleton
+from builder import cuda, image, record, skeleton
 from builder.errors import RebaseRefusedError
 from builder.layered import layers_of, repo_of, tag_of
 from builder.layers import archive
@@ -97,9 +97,11 @@ def rebase(stored: Stored, lock: Lock, old: Base, new: Base, repo: str, store: S
             stream = partial(_stream, store, source, layer.descriptor.digest)
             store.put_blob(repo, layer.descriptor, stream, mount_from=source)
     under = _put(store, repo, partial(skeleton.write, base=new))
-    above = _put(store, repo, partial(record.write, base=new, lock=lock))
+    needs = cuda.of(lock, stored.accelerator)
+    above = _put(store, repo, partial(record.write, base=new, lock=lock, cuda=needs))
     parts = layers_of(under, groups, kept, above)
-    made = image.assemble(new, parts, image.labels_of(new, lock, stored.compiler))
+    labels = image.labels_of(new, lock, stored.compiler, needs)
+    made = image.assemble(new, parts, labels, needs)
     store.put_blob(repo, made.config_descriptor, partial(io.BytesIO, made.config))
     digest = made.manifest.digest
     store.put_manifest(repo, made.manifest, tags=[tag_of(digest)])

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from builder.errors import StoreRefusedError
-from builder.model import Descriptor, Layer
+from builder.model import Accelerator, Descriptor, Layer
 from builder.stores.protocol import Store
 
 _CONFIG_LIMIT_BYTES = 16 << 20
 _BYTECODE = "kitbag.dev/bytecode"
+_ACCELERATOR = "kitbag.dev/accelerator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,11 @@ class Stored:
         """The version of the CPython that compiled its packages, None if nothing is compiled."""
         said = self.labels.get(_BYTECODE, "none")
         return None if said == "none" else said.removeprefix("cpython-")
+
+    @property
+    def accelerator(self) -> str:
+        """What it computes on; only images for CUDA have a label for it."""
+        return self.labels.get(_ACCELERATOR, str(Accelerator.CPU))
 
 
 def read(store: Store, repo: str, digest: str) -> Stored:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from builder import layered
+from builder import cuda, layered
 from builder.index import MemoryIndex
 from builder.layers.cache import LayerCache
 from builder.model import Base, Descriptor, Layer, Lock, Step
@@ -75,7 +75,8 @@ def verify(
         index=MemoryIndex(),
         cache=LayerCache(scratch / "cache"),
     )
-    made, _ = layered.build(lock, base, repo, clean, report=report, cancelled=cancelled)
+    needs = cuda.of(lock, stored.accelerator)
+    made, _ = layered.build(lock, base, repo, clean, cuda=needs, report=report, cancelled=cancelled)
     if made.digest == stored.digest:
         return Verdict(True, stored.digest, made.digest, ())
     titles = layered.titles_of(lock, base)

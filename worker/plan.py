@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from builder import layered
-from builder.model import Base, Lock
+from builder import cuda, layered
+from builder.model import Base
 from catalog import versions
 from catalog.engine import reading
 from catalog.errors import EnvironmentNotFoundError, VersionNotFoundError
@@ -18,6 +18,10 @@ _SERVER = "jupyterlab"
 _NO_SERVER = (
     "The environment has no JupyterLab: its image runs commands but can't serve a notebook; "
     "add jupyterlab to the requirements if it should."
+)
+_NO_CUDA = (
+    "No package says which CUDA it is for, so the image demands no driver; "
+    "check that the requirements name the GPU builds."
 )
 
 
@@ -47,6 +51,7 @@ def describe(
         "files": list(prepared.detected.files),
         "python": base.python.version,
         "base": {"name": base.name, "image": base.image, "digest": base.digest},
+        "cuda": prepared.cuda.as_json() if prepared.cuda else None,
         "packages": [
             {
                 "name": wheel.name,
@@ -66,7 +71,7 @@ def describe(
         "bytes_to_fetch": _bytes_to_fetch(services, request, base, plan),
         "bytes_to_download": sum(wheel.size_bytes for wheel in to_fetch),
         "image_bytes": base.size_bytes + wheels_bytes,
-        "warnings": [*warnings, *_warnings(lock)],
+        "warnings": [*warnings, *_warnings(prepared)],
     }
 
 
@@ -89,5 +94,15 @@ def _bytes_to_fetch(
     return sum(each.size_bytes for each in lacking) + sum(wheel.size_bytes for wheel in fresh)
 
 
-def _warnings(lock: Lock) -> list[str]:
-    return [] if any(wheel.name == _SERVER for wheel in lock.wheels) else [_NO_SERVER]
+def _warnings(prepared: Prepared) -> list[str]:
+    lock, needs = prepared.lock, prepared.cuda
+    found = [] if any(wheel.name == _SERVER for wheel in lock.wheels) else [_NO_SERVER]
+    if needs is not None and needs.version is None:
+        found.append(_NO_CUDA)
+    unused_bytes = 0 if needs else cuda.weight_bytes(lock)
+    if unused_bytes:
+        found.append(
+            f"{unused_bytes / 1e9:.1f} GB of the packages are NVIDIA's libraries, though the "
+            "environment is for CPUs; name an index with CPU builds, or ask for --accelerator cuda."
+        )
+    return found

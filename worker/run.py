@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from builder import layered
+from builder import cuda, layered
 from builder.detect import Detected, detect
 from builder.errors import CancelledError, EngineNeededError, TimedOutError
 from builder.image import canonical, digest_of
@@ -45,6 +45,8 @@ class Prepared:
     lock: Lock
     before: Lock | None
     """The lock of the environment's latest version, or None for a new environment."""
+    cuda: cuda.Cuda | None = None
+    """What it needs of NVIDIA's GPUs, if it was asked to run on them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,8 @@ def prepare(
         choices=request.choices(),
     )
     deadline.check()
-    return Prepared(checkout, detected, base, made, before)
+    needs = cuda.of(made, request.accelerator)
+    return Prepared(checkout, detected, base, made, before, needs)
 
 
 def _latest_lock(
@@ -191,6 +194,7 @@ def _run(
             prepared.base,
             request.environment,
             tools,
+            cuda=prepared.cuda,
             report=report,
             cancelled=deadline,
             pushing=lambda: advance(BuildState.PUSHING),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel, Field
 
 from api.environments.schemas import Package, PackageChange
@@ -31,6 +33,17 @@ class PlannedLayers(BaseModel):
     new: int
 
 
+class PlannedCuda(BaseModel):
+    """What the environment needs of NVIDIA's GPUs; null for what its packages don't say."""
+
+    version: str | None = Field(description="The highest CUDA of its packages, such as 12.4.")
+    cudnn: str | None
+    driver: str | None = Field(description="The lowest driver that NVIDIA's table allows.")
+    affinity: dict[str, Any] | None = Field(
+        description="A nodeSelectorTerm of Kubernetes: nodes with such a driver."
+    )
+
+
 class WorkerPlan(BaseModel):
     """What a worker answers."""
 
@@ -39,6 +52,7 @@ class WorkerPlan(BaseModel):
     files: list[str]
     python: str | None
     base: PlannedBase | None
+    cuda: PlannedCuda | None = Field(None, description="For `cuda` alone.")
     packages: list[PlannedPackage]
     layers: PlannedLayers
     bytes_to_move: int

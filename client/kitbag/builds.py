@@ -151,6 +151,7 @@ class Plan:
     files: tuple[str, ...]
     python: str | None
     base: Json
+    cuda: Json
     packages: tuple[Package, ...]
     layers_known: int
     layers_new: int
@@ -173,6 +174,7 @@ class Plan:
             files=tuple(data.get("files") or ()),
             python=data.get("python"),
             base=data.get("base") or {},
+            cuda=data.get("cuda") or {},
             packages=packages(data.get("packages")),
             layers_known=int(layers.get("known") or 0),
             layers_new=int(layers.get("new") or 0),

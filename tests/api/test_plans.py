@@ -11,6 +11,12 @@ PLAN = {
     "files": ["requirements.txt"],
     "python": "3.11.2",
     "base": {"name": "auto", "image": "r/b@sha256:1", "digest": "sha256:1"},
+    "cuda": {
+        "version": "12.4",
+        "cudnn": "9.1.0.70",
+        "driver": "525.60.13",
+        "affinity": {"matchExpressions": []},
+    },
     "packages": [
         {"name": "numpy", "version": "2.1.0", "size_bytes": 10, "known": True},
         {"name": "scipy", "version": "1.0", "size_bytes": 20, "known": False},

@@ -98,6 +98,7 @@ class Worker:
             "files": ["requirements.txt"],
             "python": "3.11.2",
             "base": {"name": "auto", "image": f"r/b@{BASE}", "digest": BASE},
+            "cuda": self._cuda(request),
             "packages": [{**package, "known": package["name"] == "six"} for package in packages],
             "layers": {"known": 40, "new": 1},
             "bytes_to_move": 1_234_567,
@@ -109,6 +110,17 @@ class Worker:
 
     def queue_health(self, timeout_s: float) -> dict[str, Any]:
         return {"broker": True, "workers": ["w1"]}
+
+    def _cuda(self, request: Mapping[str, Any]) -> dict[str, Any] | None:
+        if request.get("accelerator") != "cuda":
+            return None
+        rule = {"key": "nvidia.com/cuda.driver.major", "operator": "Gt", "values": ["524"]}
+        return {
+            "version": "12.4",
+            "cudnn": "9.1.0.70",
+            "driver": "525.60.13",
+            "affinity": {"matchExpressions": [rule]},
+        }
 
     def _packages(self, request: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Names and versions in the request's requirements; those of a folder are not read."""

@@ -203,6 +203,11 @@ def test_a_plan_shows_way_layers_bytes_changes_and_warnings(kitbag, server, fold
         "~ numpy 2.0 -> 2.1 (1.0 kB)",
     ]
     assert done.stderr == "warning: no JupyterLab in it\n"
+    gpu = ("--accelerator", "cuda")
+    done = kitbag("plan", "requirements.txt", *name, *gpu, cwd=folder, env=server.env)
+    assert "cuda         12.4, cuDNN 9.1.0.70\n" in done.stdout
+    node = "nodes: nvidia.com/cuda.driver.major Gt 524"
+    assert f"driver       525.60.13 or later; {node}\n" in done.stdout
     done = kitbag("plan", "requirements.txt", *name, "--json", cwd=folder, env=server.env)
     assert json.loads(done.stdout)["layers"] == {"known": 40, "new": 1}
     requirements(folder, "broken")

@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 from rig.registry import Registry
 
-from builder.errors import BaseNotFoundError, CancelledError, GitRefusedError
+from builder.errors import (
+    BaseNotFoundError,
+    CancelledError,
+    ConfigConflictError,
+    GitRefusedError,
+)
 from builder.model import Platform, Step
 from builder.stores.copy import copy_image
 from builder.stores.layout import LayoutStore
@@ -30,8 +35,9 @@ def quiet(_: Step) -> None:
     pass
 
 
-def described(site: Site, text: str, environment: str = "alice/gan") -> dict[str, Any]:
-    asked = parse({"environment": environment, "source": {"files": {"requirements.txt": text}}})
+def described(site: Site, text: str, environment: str = "alice/gan", **more: Any) -> dict[str, Any]:
+    source = {"files": {"requirements.txt": text}}
+    asked = parse({"environment": environment, "source": source} | more)
     folder = site.kit.scratch.path / f"plan-{len(list(site.kit.scratch.path.iterdir()))}"
     prepared = prepare(site.kit, asked, folder, Deadline(60, lambda: False), quiet)
     return plan.describe(site.kit, asked, prepared, [])
@@ -150,3 +156,40 @@ def test_private_repositories_need_the_operators_word(make_site: Make) -> None:
     row = strict.work("ignored", source=source)
     assert row.state is BuildState.FAILED
     assert row.error is not None and row.error["type"] == GitRefusedError.type
+
+
+@pytest.fixture
+def cuda_site(site: Site) -> Site:
+    """An index with a framework, and NVIDIA's libraries of two majors as uv finds them on PyPI."""
+    site.index.wheel("nvidia-cuda-runtime-cu12", "12.4.127")
+    site.index.wheel("nvidia-cudnn-cu12", "9.1.0.70")
+    needed = ["nvidia-cuda-runtime-cu12==12.4.127", "nvidia-cudnn-cu12"]
+    site.index.wheel("torch", "2.6.0", requires=needed)
+    site.index.wheel("nvidia-cuda-runtime-cu11", "11.8.89")
+    return site
+
+
+def test_a_plan_for_cuda_says_its_version_and_the_lowest_driver(cuda_site: Site) -> None:
+    told = described(cuda_site, "torch", accelerator="cuda")["cuda"]
+    assert (told["version"], told["cudnn"], told["driver"]) == ("12.4", "9.1.0.70", "525.60.13")
+    assert described(cuda_site, "one", accelerator="cuda")["cuda"]["driver"] is None
+
+
+def test_a_plan_for_cpus_warns_of_libraries_that_they_do_not_need(cuda_site: Site) -> None:
+    told = described(cuda_site, "torch")
+    assert told["cuda"] is None
+    assert any("NVIDIA's libraries" in each for each in told["warnings"])
+    gpu = described(cuda_site, "torch", accelerator="cuda")
+    assert not any("NVIDIA's libraries" in each for each in gpu["warnings"])
+
+
+def test_packages_for_two_majors_of_cuda_are_neither_planned_nor_built(cuda_site: Site) -> None:
+    asked = "torch\nnvidia-cuda-runtime-cu11"
+    with pytest.raises(
+        ConfigConflictError, match=r"\(CUDA 12\) and .*-cu11 11\.8\.89 \(CUDA 11\.8\) clash"
+    ):
+        described(cuda_site, asked, accelerator="cuda")
+    failed = cuda_site.work(*asked.splitlines(), accelerator="cuda")
+    assert failed.state is BuildState.FAILED
+    assert failed.error is not None and failed.error["type"] == "config-conflict"
+    assert cuda_site.made("torch", accelerator="cuda").accelerator == "cuda"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
@@ -160,6 +160,7 @@ def _print_plan(planned: Plan) -> None:
             ("files", ", ".join(planned.files)),
             ("python", planned.python or ""),
             ("base", f"{base.get('name', '')} {short(base.get('digest') or '')}".strip()),
+            *_cuda(planned.cuda),
             ("packages", f"{len(planned.packages)}{known}"),
             ("layers", f"{planned.layers_known} known, {planned.layers_new} new"),
             ("to move", f"{size(planned.bytes_to_move)} of {size(planned.image_bytes)}"),
@@ -170,6 +171,17 @@ def _print_plan(planned: Plan) -> None:
     print_changes(planned)
     for warning in planned.warnings:
         click.secho(clean(f"warning: {warning}"), err=True)
+
+
+def _cuda(needs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a GPU node must have; nothing for an environment without CUDA."""
+    if needs.get("version"):
+        cudnn = f", cuDNN {needs['cudnn']}" if needs.get("cudnn") else ""
+        yield "cuda", f"{needs['version']}{cudnn}"
+    if needs.get("driver"):
+        rule = needs["affinity"]["matchExpressions"][0]
+        node = f"{rule['key']} {rule['operator']} {rule['values'][0]}"
+        yield "driver", f"{needs['driver']} or later; nodes: {node}"
 
 
 @click.command()
