@@ -21,6 +21,7 @@ from api.health.service import Probe
 from api.http.body import BodyLimit
 from api.http.last_resort import LastResort
 from api.http.request_id import RequestId
+from api.jobs.routes import rebases, verifications
 from api.metrics.middleware import Counted
 from api.metrics.registry import Metrics
 from api.pins.routes import router as pins
@@ -70,7 +71,7 @@ def create_app(settings: ApiSettings, queue: Queue | None = None) -> FastAPI:
     )
     app.state.services = services
     app.state.probe = Probe(engine, services.queue)
-    for router in (builds, plans, environments, resolve, pins, bases):
+    for router in (builds, plans, environments, resolve, pins, bases, verifications, rebases):
         app.include_router(router, dependencies=[Depends(require_token)], responses=_ANY_ROUTE)
     app.include_router(pulls)
     app.include_router(health)

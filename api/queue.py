@@ -23,6 +23,12 @@ class Queue(Protocol):
     def request_plan(self, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
         """What a worker would build; raises PlanRefusedError, or TimeoutError if none answers."""
 
+    def begin_job(self, kind: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """A new job of the workers; raises PlanRefusedError if the queue is away."""
+
+    def job(self, job_id: str) -> dict[str, Any] | None:
+        """The job as it is now, None if there is none; raises PlanRefusedError likewise."""
+
     def queue_health(self, timeout_s: float) -> dict[str, Any]:
         """`broker`: whether it answers; `workers`: those that answered. Never raises."""
 
@@ -43,6 +49,24 @@ class WorkerQueue:
         except app.WorkerProblem as error:
             raise PlanRefusedError(error.problem) from error
         return plan
+
+    def begin_job(self, kind: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        from worker import app
+
+        try:
+            job: dict[str, Any] = app.begin_job(kind, arguments)
+        except app.WorkerProblem as error:
+            raise PlanRefusedError(error.problem) from error
+        return job
+
+    def job(self, job_id: str) -> dict[str, Any] | None:
+        from worker import app
+
+        try:
+            found: dict[str, Any] | None = app.job(job_id)
+        except app.WorkerProblem as error:
+            raise PlanRefusedError(error.problem) from error
+        return found
 
     def queue_health(self, timeout_s: float) -> dict[str, Any]:
         from worker import app

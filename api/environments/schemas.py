@@ -27,6 +27,7 @@ class VersionOut(BaseModel):
     packages: int = Field(description="How many.")
     size_bytes: int = Field(description="The compressed image.")
     build: str
+    rebased_from: int | None = Field(description="The version whose packages it took over.")
     created_at: datetime
 
     @classmethod
@@ -193,5 +194,6 @@ def _facts(version: Version) -> dict[str, Any]:
         "packages": version.package_count,
         "size_bytes": version.size_bytes,
         "build": version.build_id,
+        "rebased_from": version.rebased_from,
         "created_at": version.created_at,
     }

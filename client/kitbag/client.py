@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -10,7 +11,7 @@ from urllib.parse import quote
 
 from kitbag import config, events
 from kitbag.builds import Build, BuildState, Event, Plan
-from kitbag.errors import BuildFailedError, KitbagError
+from kitbag.errors import BuildFailedError, KitbagError, StillRunningError
 from kitbag.refs import EnvRef
 from kitbag.source import Folder, Source, find
 from kitbag.transport import Transport
@@ -25,6 +26,8 @@ _T = TypeVar("_T")
 _PLAN_S = 90.0
 _UPLOAD_S = 300.0
 _PAGE = 100
+_FIRST_WAIT_S = 0.1
+_LONGEST_WAIT_S = 1.0
 
 
 class Client:
@@ -239,6 +242,45 @@ class Client:
         """A new version of NS/NAME with the image of an old one."""
         path = f"{_env_path(_env(name))}/rollback"
         return self._read(Version.from_json, self._transport.post(path, {"to": to}))
+
+    def verify(self, name: str, *, timeout_s: float | None = None) -> Json:
+        """The verdict on NS/NAME[:VERSION], built again from its lock: `equal`, and what differs.
+
+        Raises StillRunningError after `timeout_s`; the server goes on regardless.
+        """
+        return self._job("/v1/verifications", {"version": str(_env(name))}, timeout_s)
+
+    def rebase(
+        self,
+        old: str,
+        new: str,
+        *,
+        environments: str = "*",
+        dry_run: bool = False,
+        timeout_s: float | None = None,
+    ) -> Json:
+        """Put the latest versions on the base `old` on `new`; `items` say what became of each.
+
+        `environments` is NS/NAME, NS/* or * for all. Raises StillRunningError after `timeout_s`;
+        the server goes on regardless.
+        """
+        body = {"old": old, "new": new, "environments": environments, "dry_run": dry_run}
+        return self._job("/v1/rebases", body, timeout_s)
+
+    def _job(self, path: str, body: Json, timeout_s: float | None) -> Json:
+        ends = None if timeout_s is None else time.monotonic() + timeout_s
+        job = self._transport.post(path, body)
+        wait_s = _FIRST_WAIT_S
+        while job["state"] in ("queued", "running"):
+            if ends is not None and time.monotonic() > ends:
+                raise StillRunningError(f"{path}/{job['id']} is not done yet: ask for it later")
+            time.sleep(wait_s)
+            wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+            job = self._transport.get(f"{path}/{job['id']}")
+        if job["problem"]:
+            raise KitbagError(str(job["problem"].get("detail") or "the server could not do it"))
+        result: Json = job["result"]
+        return result
 
     def _ask(
         self,

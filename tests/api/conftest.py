@@ -43,6 +43,7 @@ class Workers:
         self.plan: dict[str, Any] | None = None
         self.problem: dict[str, Any] | None = None
         self.health: dict[str, Any] = {"broker": True, "workers": ["one"]}
+        self.jobs: dict[str, dict[str, Any]] = {}
         self.broken = self.slow = False
         self.gate = threading.Event()
         self.gate.set()
@@ -69,6 +70,24 @@ class Workers:
             raise PlanRefusedError(self.problem)
         assert self.plan is not None
         return self.plan
+
+    def begin_job(self, kind: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        if self.problem is not None:
+            raise PlanRefusedError(self.problem)
+        job_id = f"{len(self.jobs):032x}"
+        self.jobs[job_id] = {
+            "id": job_id,
+            "kind": kind,
+            "arguments": arguments,
+            "state": "queued",
+            "progress": {},
+            "result": None,
+            "problem": None,
+        }
+        return self.jobs[job_id]
+
+    def job(self, job_id: str) -> dict[str, Any] | None:
+        return self.jobs.get(job_id)
 
     def queue_health(self, timeout_s: float) -> dict[str, Any]:
         return self.health

@@ -24,6 +24,7 @@ def test_an_environment_is_there_from_its_first_request(site):
         "packages": 1,
         "size_bytes": 1000,
         "build": latest["build"],
+        "rebased_from": None,
         "created_at": latest["created_at"],
     }
 

@@ -108,6 +108,16 @@ class Worker:
             "warnings": ["no JupyterLab in it"],
         }
 
+    def begin_job(self, kind: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        from worker import app
+
+        return app.begin_job(kind, arguments)
+
+    def job(self, job_id: str) -> dict[str, Any] | None:
+        from worker import app
+
+        return app.job(job_id)
+
     def queue_health(self, timeout_s: float) -> dict[str, Any]:
         return {"broker": True, "workers": ["w1"]}
 

@@ -88,6 +88,8 @@ def test_a_wrong_word_is_two_with_a_reason(kitbag, arguments):
         ("logs", "b1"),
         ("cancel", "b1"),
         ("rollback", "a/b", "--to", "1"),
+        ("verify", "a/b"),
+        ("rebase", "--base", "old", "new", "a/*"),
         ("login",),
     ],
 )

@@ -193,3 +193,17 @@ def test_the_api_pins_as_the_command_does(embedded: Embedded, builds: list[dict[
     assert answer.status_code == 200, answer.text
     file = embedded.kitbag("pin", "-", "--env", ENVIRONMENT, stdin=text)
     assert answer.json()["text"] == file.stdout
+
+
+def test_verify_builds_it_again_and_a_base_of_the_same_digest_has_nothing_to_rebase(
+    embedded: Embedded, builds: list[dict[str, Any]]
+) -> None:
+    done = embedded.kitbag("verify", f"{ENVIRONMENT}:1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{ENVIRONMENT}:1 is equal: {builds[0]['digest']}\n"
+    assert shown(embedded, "verify", ENVIRONMENT)["equal"] is True
+    base = shown(embedded, "show", ENVIRONMENT)["base"]
+    found = shown(embedded, "rebase", "--base", base, base, "hep/*")
+    assert (found["new"]["name"], found["items"]) == (base, [])
+    unknown = embedded.kitbag("rebase", "--base", base, "nowhere")
+    assert unknown.returncode == 2 and "nowhere" in unknown.stderr

@@ -12,7 +12,7 @@ import sys
 import click
 
 from kitbag import __version__
-from kitbag.cli import builds, environments, login, manifests
+from kitbag.cli import bases, builds, environments, login, manifests
 from kitbag.cli.output import clean
 from kitbag.errors import KitbagError
 
@@ -41,6 +41,8 @@ for _command in (
     environments.history,
     environments.diff,
     environments.rollback,
+    bases.verify,
+    bases.rebase,
     manifests.pin,
     manifests.apply,
     login.login,

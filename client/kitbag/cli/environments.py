@@ -102,6 +102,7 @@ def show(environment: str, sizes: bool, json_: bool) -> None:
             ("base", version.base or ""),
             ("size", size(version.size_bytes)),
             ("build", version.build or ""),
+            ("origin", _origin(version)),
         )
     )
     if version.packages_list:
@@ -135,6 +136,11 @@ def _draw_sizes(version: Version) -> None:
         f"{version.name}: {counted(len(known), 'package')}, {size(sum(s for _, s in known))} of"
         f" wheels; with its base ({size(base)}) {size(version.size_bytes)} to pull"
     )
+
+
+def _origin(version: Version) -> str:
+    origin = version.json.get("rebased_from")
+    return f"rebased from version {origin}" if origin else ""
 
 
 def _holds(packages: tuple[str, ...]) -> str:

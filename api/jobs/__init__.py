@@ -1,0 +1,1 @@
+"""Jobs: verifications and rebases, which take longer than an answer waits."""

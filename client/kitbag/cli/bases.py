@@ -1,0 +1,76 @@
+"""verify, rebase."""
+
+from __future__ import annotations
+
+import click
+
+from kitbag.cli.output import as_json, clean, counted, print_json, print_table
+
+_NO = 1
+
+
+@click.command()
+@click.argument("environment", metavar="NS/NAME[:VERSION]")
+@as_json
+def verify(environment: str, json_: bool) -> int:
+    """Build a version again from its lock and compare the digests; 1 if they differ."""
+    from kitbag.client import Client
+
+    with Client() as client:
+        verdict = client.verify(environment)
+    equal = bool(verdict["equal"])
+    name = f"{verdict['environment']}:{verdict['version']}"
+    if json_:
+        print_json(verdict)
+    elif equal:
+        click.echo(clean(f"{name} is equal: {verdict['stored']}"))
+    else:
+        click.echo(clean(f"{name} differs: {verdict['stored']} came out as {verdict['rebuilt']}"))
+        for layer in verdict["layers"]:
+            click.echo(clean(f"  layer {layer['number']} ({layer['holds']})"))
+            for file in layer["files"]:
+                click.echo(clean(f"    {file}"))
+        if not verdict["layers"]:
+            click.echo("  all layers are equal: only the config differs")
+    return 0 if equal else _NO
+
+
+@click.command()
+@click.argument("environments", metavar="[NS/*]", default="*")
+@click.option(
+    "--base", "base", nargs=2, required=True, metavar="OLD NEW", help="Names or digests of bases."
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be rebased; 1 if anything.")
+@as_json
+def rebase(environments: str, base: tuple[str, str], dry_run: bool, json_: bool) -> int:
+    """Put environments on another base by manifests alone; 1 if some can't be.
+
+    The latest versions on OLD get new versions on NEW; asking again does only what is left.
+    """
+    from kitbag.client import Client
+
+    with Client() as client:
+        found = client.rebase(*base, environments=environments, dry_run=dry_run)
+    items = found["items"]
+    left = [item for item in items if item["state"] in ("refused", "moved")]
+    would = [item for item in items if item["state"] == "would-rebase"]
+    if json_:
+        print_json(found)
+    else:
+        if items:
+            print_table(
+                ("ENVIRONMENT", "FROM", "TO", "OUTCOME"),
+                (
+                    (
+                        item["environment"],
+                        str(item["version"]),
+                        str(item.get("number") or "-"),
+                        item["state"] + (f": {item['reason']}" if item.get("reason") else ""),
+                    )
+                    for item in items
+                ),
+            )
+        said = "would be rebased" if dry_run else "rebased"
+        able = counted(len(items) - len(left), "environment")
+        click.echo(f"kitbag: {able} {said}, {len(left)} can't be or moved meanwhile", err=True)
+    return _NO if left or would else 0
