@@ -82,6 +82,7 @@ class Services:
             index_url=settings.index_url,
             extra_index_urls=settings.extra_index_urls,
             index_strategy=settings.index_strategy,
+            torch_cpu_index=settings.torch_cpu_index,
             hosts=self.hosts,
             secrets=self.secrets(environment),
             ca_bundle=settings.ca_bundle,

@@ -55,6 +55,9 @@ class WorkerSettings(QueueSettings):
     index_strategy: Literal["first-index", "unsafe-first-match", "unsafe-best-match"] = Field(
         "first-index", description="uv's --index-strategy."
     )
+    torch_cpu_index: str | None = Field(
+        None, description="Where torch for CPUs is, such as https://download.pytorch.org/whl/cpu."
+    )
     secrets: Path | None = Field(None, description="A folder of credentials for package indexes.")
     mirrors: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = Field(
         (), description="FROM=TO: where files whose URL begins with FROM are fetched instead."

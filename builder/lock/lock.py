@@ -7,19 +7,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from builder.choices import Choices
-from builder.detect import Detected, Kind, Requirements, read_requirements
+from builder.detect import Asked, Detected, Kind, Requirements, read_requirements
 from builder.errors import EngineNeededError, InvalidSpecError
 from builder.lock import pylock
 from builder.lock.allowed import check_asked, check_locked
 from builder.lock.given import lock_given
 from builder.lock.model import DEFAULT_SEED, Target, UvSettings
 from builder.lock.resolve import Resolver, with_seed
-from builder.model import Lock, Way
+from builder.model import Accelerator, Lock, Way
 
 NO_CHOICES = Choices()
+_TORCH = ("torch", "torchvision", "torchaudio")
 _LOCKS = (Kind.PYLOCK, Kind.UV_LOCK)
 _WITH_EXTRAS = (Kind.PYPROJECT, *_LOCKS)
 
@@ -63,7 +65,15 @@ def lock(
             # A source that replaces the index may do so with one that has not the seed packages.
             together = wanted.index_url is None and not wanted.no_index
             asked = with_seed(wanted, seed) if together else wanted
-            found = Resolver(asked, target, uv, folder, previous, choices, upgrade=upgrade).lock()
+
+            def resolved(wanted: Requirements) -> Lock:
+                made = Resolver(wanted, target, uv, folder, previous, choices, upgrade=upgrade)
+                return made.lock()
+
+            found = resolved(asked)
+            for_cpu = _with_torch_for_cpu(asked, found, target, uv)
+            if for_cpu is not None:
+                found = resolved(for_cpu)
             if users:
                 check_locked(found.wheels, uv)
         there = {wheel.name for wheel in found.wheels}
@@ -86,6 +96,30 @@ def _with_indexes(wanted: Requirements, choices: Choices) -> Requirements:
         index_url=choices.default_index or wanted.index_url,
         extra_index_urls=(*choices.indexes, *wanted.extra_index_urls),
     )
+
+
+def _with_torch_for_cpu(
+    asked: Requirements, found: Lock, target: Target, uv: UvSettings
+) -> Requirements | None:
+    """The requirements with PyTorch's packages from the operator's index of CPU builds.
+
+    None where it makes no difference. What others ask for is named too: uv binds to an index only
+    what is asked for itself. A source that binds a package or brings its own index has its way.
+    """
+    url = uv.torch_cpu_index
+    if url is None or target.accelerator is not Accelerator.CPU:
+        return None
+    if asked.index_url is not None or asked.no_index or asked.find_links:
+        return None
+    direct = {each.name for each in asked.asked if Requirement(each.text).url is not None}
+    there = {wheel.name for wheel in found.wheels} & set(_TORCH)
+    bound = there - direct - set(asked.package_indexes)
+    if not bound:
+        return None
+    known = {each.name for each in asked.asked}
+    more = tuple(Asked(name, name, "", 0) for name in sorted(bound - known))
+    indexes = {**asked.package_indexes, **dict.fromkeys(bound, url)}
+    return replace(asked, asked=(*asked.asked, *more), package_indexes=indexes)
 
 
 def _check_choices(detected: Detected, choices: Choices) -> None:

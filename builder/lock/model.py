@@ -119,13 +119,15 @@ class UvSettings:
     indexes here may hold credentials, which reach no lock, no error, no file and no command line;
     `secrets` are those for other hosts, which need no leave of `hosts`; `user_indexes` allows
     sources to name indexes of their own, on the hosts that `hosts` allows. `index_strategy` is
-    uv's, for the indexes here. `ca_bundle` is a PEM file that is trusted beside nothing else.
+    uv's, for the indexes here; `torch_cpu_index` has PyTorch's packages for CPUs. `ca_bundle` is a
+    PEM file that is trusted beside nothing else.
     """
 
     cache_dir: Path
     index_url: str | None = None
     extra_index_urls: tuple[str, ...] = ()
     index_strategy: str = "first-index"
+    torch_cpu_index: str | None = None
     user_indexes: bool = True
     hosts: HostPolicy = field(default_factory=HostPolicy)
     secrets: Secrets = field(default_factory=Secrets)
@@ -136,5 +138,6 @@ class UvSettings:
     @property
     def own_origins(self) -> frozenset[Origin]:
         """Where the operator sends uv: the indexes here and the hosts of secrets."""
-        named = (origin_of(url) for url in (self.index_url, *self.extra_index_urls) if url)
+        urls = (self.index_url, self.torch_cpu_index, *self.extra_index_urls)
+        named = (origin_of(url) for url in urls if url)
         return frozenset(origin for origin in named if origin) | self.secrets.origins

@@ -15,8 +15,8 @@ from rig.wheels import WheelFactory, wheel_factory
 
 from builder.choices import Choices, IndexStrategy
 from builder.errors import IndexRefusedError, InvalidSpecError, UnresolvableError
-from builder.lock import UvSettings
-from builder.model import Lock
+from builder.lock import Target, UvSettings
+from builder.model import Accelerator, Lock
 from builder.secrets import Secret, Secrets, origin_of
 from builder.source import HostPolicy
 
@@ -180,6 +180,31 @@ def test_a_package_comes_from_the_first_index_that_has_it(lock_files, make_index
     assert versions(lock_files(text)) == {"ours": "1.0"}
     best = Choices(index_strategy=IndexStrategy.UNSAFE_BEST_MATCH)
     assert versions(lock_files(text, choices=best)) == {"ours": "99.0"}
+
+
+def test_torch_for_cpus_comes_from_the_operators_index_of_cpu_builds(
+    lock_files, settings, make_index, wheel_factory
+):
+    builds = make_index("cpu")
+    builds.wheel("torch", "2.6.0+cpu", requires=["filelock"])
+    builds.wheel("filelock", "99.0")  # PyTorch's index has others' packages too
+    wheel_factory.wheel("torch", "2.6.0", requires=["filelock", "nvidia-cudnn-cu12"])
+    wheel_factory.wheel("nvidia-cudnn-cu12")
+    wheel_factory.wheel("filelock")
+    wheel_factory.wheel("detector", requires=["torch>=2"])
+    uv = replace(settings, torch_cpu_index=builds.index_url)
+    for_cpu = {"torch": "2.6.0+cpu", "filelock": "1.0"}
+    for_gpu = {"torch": "2.6.0", "filelock": "1.0", "nvidia-cudnn-cu12": "1.0"}
+    assert versions(lock_files({"requirements.txt": "torch==2.6.0"}, uv=uv)) == for_cpu
+    text = {"requirements.txt": "detector"}
+    locked = lock_files(text, uv=uv)
+    assert versions(locked) == for_cpu | {"detector": "1.0"}
+    assert versions(lock_files(text, uv=uv, previous=locked)) == versions(locked)
+    cuda = Target("3.11", accelerator=Accelerator.CUDA)
+    assert versions(lock_files(text, uv=uv, target=cuda)) == for_gpu | {"detector": "1.0"}
+    assert versions(lock_files(text)) == for_gpu | {"detector": "1.0"}
+    own = {"requirements.txt": f"--index-url {wheel_factory.index_url}\ntorch"}
+    assert versions(lock_files(own, uv=uv)) == for_gpu
 
 
 def test_what_was_uploaded_later_is_not_taken(lock_files, wheel_factory):
