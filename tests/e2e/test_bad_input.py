@@ -97,7 +97,7 @@ def failure(embedded: Embedded, environment: str) -> dict[str, Any]:
         (
             ["{url}", "--python", "3.8"],
             "base-not-found",
-            "does not answer, and Debian brings .*; c",
+            "(does not answer|did not answer .* ago), and Debian brings .*; c",
         ),
     ],
 )

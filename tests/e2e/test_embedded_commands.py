@@ -58,7 +58,9 @@ def test_diff_says_what_changed(embedded: Embedded, builds: list[dict[str, Any]]
     assert "+ three 1.0" in done.stdout
     assert "~ one 2.0 -> 1.0" in done.stdout
     found = shown(embedded, "diff", f"{ENVIRONMENT}:1", f"{ENVIRONMENT}:2")
-    assert found["changed"] == [{"name": "one", "before": "2.0", "after": "1.0"}]
+    changed = [(item["name"], item["before"], item["after"]) for item in found["changed"]]
+    assert changed == [("one", "2.0", "1.0")]
+    assert found["bytes_to_move"] == sum(layer["size_bytes"] for layer in found["layers_new"])
 
 
 def test_rollback_is_a_new_version_of_the_old_image(embedded: Embedded) -> None:
@@ -81,7 +83,7 @@ def test_plan_says_what_would_move_and_builds_nothing(
     file.write_text("two\none<2\nthree\nfour\n")
     plan = shown(embedded, "plan", str(file), "--name", ENVIRONMENT)
     assert plan["way"] == "layered"
-    assert plan["added"] == [{"name": "four", "version": "1.0"}]
+    assert [(item["name"], item["version"]) for item in plan["added"]] == [("four", "1.0")]
     assert plan["layers"]["known"] >= 3
     assert {item["name"] for item in plan["packages"]} == {"four", "one", "pip", "three", "two"}
     text = embedded.kitbag("plan", file, "--name", ENVIRONMENT)
