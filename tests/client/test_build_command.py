@@ -119,6 +119,8 @@ def test_ctrl_c_stops_the_waiting_and_not_the_build(server, clean_env, folder):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A run in the background of a script ignores it, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stderr is not None
     while "text of a stranger" not in process.stderr.readline():

@@ -99,8 +99,7 @@ def embedded(new_folder: Callable[[], Path], small_settings: dict[str, str]) -> 
 @pytest.fixture(scope="session")
 def broker_url(redis_server: RedisServer) -> Callable[[], str]:
     """Gives the URL of a database of the run's Redis that nobody else uses."""
-    numbers = itertools.count(1)
-    return lambda: f"redis://127.0.0.1:{redis_server.port}/{next(numbers)}"
+    return redis_server.new_database
 
 
 @pytest.fixture

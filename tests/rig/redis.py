@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,10 +15,16 @@ class RedisServer:
     def __init__(self, daemon: Daemon, port: int) -> None:
         self._daemon = daemon
         self.port = port
+        self._databases = itertools.count(1)
 
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
+
+    def new_database(self) -> str:
+        """The URL of a database that nobody else of this run uses: workers of another test, or of
+        the whole run, would take its messages."""
+        return f"redis://127.0.0.1:{self.port}/{next(self._databases)}"
 
     def start(self) -> None:
         self._daemon.start()
@@ -47,6 +54,8 @@ def redis_server() -> Iterator[RedisServer]:
                 "",
                 "--appendonly",
                 "no",
+                "--databases",
+                "1000",
             ],
             log=folder / "log",
             ready=lambda: accepts(port),

@@ -136,15 +136,16 @@ def test_a_version_whose_compiler_is_not_here_is_not_called_unequal(site: Site) 
 def test_a_job_is_done_by_a_worker_and_answers(
     make_site: Make, redis_server: RedisServer, start_worker: Any, monkeypatch: Any
 ) -> None:
-    site = make_site(broker_url=redis_server.url, sweep_s=1)
+    url = redis_server.new_database()
+    site = make_site(broker_url=url, sweep_s=1)
     site.made("one")
     site.add_base("newer")
     start_worker(site)
-    monkeypatch.setenv("KITBAG_BROKER_URL", redis_server.url)
+    monkeypatch.setenv("KITBAG_BROKER_URL", url)
     queue.app.cache_clear()
     try:
         asked = queue.begin_job(working.REBASE, {"old": "auto", "new": "newer"})
-        with closing(Jobs(redis_server.url)) as jobs:
+        with closing(Jobs(url)) as jobs:
             # As if the worker that began this one had been killed a while ago.
             left = jobs.add(working.VERIFY, {"version": "alice/gan:1"})
             left |= {"state": "running", "attempt": 1, "beat": time.time() - SILENT_S}

@@ -71,7 +71,7 @@ def built(site: Site, number: int) -> None:
 def test_a_child_that_is_replaced_takes_its_compilers_and_its_scratch_along(
     make_site: Make, start_pool: Callable[..., Daemon], redis_server: RedisServer
 ) -> None:
-    site = make_site(broker_url=f"redis://127.0.0.1:{redis_server.port}/14", sweep_s=300)
+    site = make_site(broker_url=redis_server.new_database(), sweep_s=300)
     worker = start_pool(site, "--max-tasks-per-child", "1")
     assert worker.pid is not None
     for number in range(3):
@@ -90,7 +90,7 @@ def test_a_child_that_is_replaced_takes_its_compilers_and_its_scratch_along(
 def test_a_worker_of_threads_leaves_no_compiler_when_it_is_killed(
     make_site: Make, start_pool: Callable[..., Daemon], redis_server: RedisServer
 ) -> None:
-    site = make_site(broker_url=f"redis://127.0.0.1:{redis_server.port}/15")
+    site = make_site(broker_url=redis_server.new_database())
     worker = start_pool(site, "--pool", "threads")
     built(site, 0)
     assert worker.pid is not None

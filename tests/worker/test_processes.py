@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import redis
@@ -24,16 +23,12 @@ from .conftest import Site, gone
 
 Make = Callable[..., Site]
 Start = Callable[..., Daemon]
-_databases = itertools.count(1)
 
 
 @pytest.fixture
-def broker_url(redis_server: RedisServer) -> Iterator[str]:
+def broker_url(redis_server: RedisServer) -> str:
     """A database of the run's Redis for this test alone."""
-    url = f"redis://127.0.0.1:{redis_server.port}/{next(_databases)}"
-    with redis.Redis.from_url(url) as client:
-        client.flushdb()
-    yield url
+    return redis_server.new_database()
 
 
 def tell(site: Site, build_id: str) -> str:
