@@ -15,6 +15,7 @@ from functools import partial
 from typing import BinaryIO
 
 from builder import image, record, skeleton
+from builder.cores import cores
 from builder.cuda import Cuda
 from builder.download import Downloader
 from builder.errors import CancelledError
@@ -28,7 +29,8 @@ from builder.stages import after, left_at_failure
 from builder.stores.protocol import Store
 from builder.streams import Chunks
 
-PUSHERS = 4
+PUSHERS = 4, 16
+"""Layers put together and pushed at once, at least and at most; in between as many as cores."""
 _POLL_S = 0.1
 _TAG_DIGITS = 16
 _SKELETON = "an empty environment and its user"
@@ -138,7 +140,7 @@ class _Build:
         said = f"{packages}: {len(plan) - len(fresh)} layers known, {len(fresh)} new"
         self._report(Step("phase", "building", said))
         maker = Maker(how, tools.cache, tools.downloader, tools.compiler, self._check, self._report)
-        with maker, left_at_failure(ThreadPoolExecutor(PUSHERS, "push")) as pushers:
+        with maker, left_at_failure(ThreadPoolExecutor(_pushers(), "push")) as pushers:
             bases = [
                 pushers.submit(self._put_base, layer)
                 for layer in base.layers
@@ -276,6 +278,11 @@ class _Build:
     def _check(self) -> None:
         if self._failed.is_set() or self._cancelled():
             raise CancelledError("The build was cancelled.")
+
+
+def _pushers() -> int:
+    least, most = PUSHERS
+    return min(max(cores(), least), most)
 
 
 class _OtherBytesError(Exception):

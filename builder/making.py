@@ -6,7 +6,6 @@ fetchers ──> splicers ──> cache ──> layer
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from builder.cores import cores
 from builder.download import Downloader
 from builder.errors import BadWheelError
 from builder.layers import archive, bytecode, install, splice, wheel
@@ -49,11 +49,11 @@ class Maker:
         self._check = check
         self._report = report
         self._prefix = install.Prefix(recipe.prefix, recipe.python)
-        cores = os.cpu_count() or 1
-        self._fetchers = ThreadPoolExecutor(FETCHERS + 2 * cores, "fetch")
+        at_once = cores()
+        self._fetchers = ThreadPoolExecutor(FETCHERS + 2 * at_once, "fetch")
         self._downloads = threading.BoundedSemaphore(FETCHERS)
-        self._splicers = ThreadPoolExecutor(cores, "splice")
-        self._compilers = ThreadPoolExecutor(cores, "compile")
+        self._splicers = ThreadPoolExecutor(at_once, "splice")
+        self._compilers = ThreadPoolExecutor(at_once, "compile")
         self._lock = threading.Lock()
         self._wheels_done = 0
         self._wheels_begun = 0

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Self
 
 from builder.bases.apt import Source, acquire_settings
+from builder.cores import cores
 from builder.errors import BaseNotFoundError, DiskFullError, IndexUnreachableError, TimedOutError
 from builder.layers.gz import member
 from builder.model import LAYER_TYPE, Descriptor, Layer
@@ -199,7 +200,7 @@ def _compress(tar: IO[bytes], target: Path) -> Layer:
     """Compress a tar into gzip members of fixed pieces, several at a time, in order."""
     plain, packed, size_bytes = hashlib.sha256(), hashlib.sha256(), 0
     try:
-        with target.open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
+        with target.open("wb") as file, ThreadPoolExecutor(cores()) as pool:
             for data in _ordered(pool, _pieces(tar, plain.update)):
                 packed.update(data)
                 size_bytes += file.write(data)

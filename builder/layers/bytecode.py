@@ -23,6 +23,7 @@ from typing import Self
 
 import uv
 
+from builder.cores import cores
 from builder.errors import BuildError
 
 SOURCE_LIMIT_BYTES = 8 << 20
@@ -30,6 +31,9 @@ SOURCE_LIMIT_BYTES = 8 << 20
 
 BATCH_FILES = 64
 BATCH_BYTES = 4 << 20
+AHEAD_BYTES = 64 << 20
+"""Sources of all wheels that are compiled, or wait with their bytecode to be written."""
+
 _FAILED = 0xFFFFFFFF
 _SCRIPT = Path(__file__).parent / "inside" / "compiler.py"
 
@@ -120,7 +124,8 @@ class Compiler:
 
     def __init__(self, interpreter: Interpreter, processes: int | None = None) -> None:
         self.interpreter = interpreter
-        self.processes = processes or os.cpu_count() or 1
+        self.processes = processes or cores()
+        self.ahead = _Ahead(AHEAD_BYTES)
         self._slots = threading.BoundedSemaphore(self.processes)
         self._idle: list[subprocess.Popen[bytes]] = []
         self._lock = threading.Lock()
@@ -192,35 +197,77 @@ def batches(sources: Iterator[Source]) -> Iterator[list[Source]]:
         yield batch
 
 
-def compiled(
-    sources: Iterator[Source], compiler: Compiler, executor: Executor
-) -> Iterator[tuple[str, bytes]]:
+class _Ahead:
+    """Counts the bytes that are compiled ahead of what is written, over all wheels."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    @property
+    def full(self) -> bool:
+        return self._bytes >= self._most_bytes
+
+    def add(self, size_bytes: int) -> None:
+        """Count these bytes, or with a negative number no longer."""
+        with self._lock:
+            self._bytes += size_bytes
+
+
+class Compiled:
     """The .pyc path (relative to the root) and bytes of each source that compiles, in order.
 
-    Work goes on in `executor` from this call on, a few batches ahead of what is asked for, so that
-    neither the sources nor the results of a large wheel are all in memory.
+    Work goes on in `executor` from the start, a few batches ahead of what is asked for, so that
+    neither the sources nor the results of a large wheel are all in memory. What all wheels of a
+    compiler have ahead is limited too; beyond that each has one batch, so that it goes on. Use as a
+    context manager.
     """
-    waiting = batches(sources)
-    ahead: deque[tuple[list[Source], Future[list[bytes | None]]]] = deque()
 
-    def begin() -> None:
-        batch = next(waiting, None)
-        if batch is not None:
-            ahead.append((batch, executor.submit(compiler.compile, batch)))
+    def __init__(self, sources: Iterator[Source], compiler: Compiler, executor: Executor) -> None:
+        self._waiting = batches(sources)
+        self._compiler = compiler
+        self._executor = executor
+        self._ahead: deque[tuple[list[Source], Future[list[bytes | None]]]] = deque()
+        for _ in range(compiler.processes + 1):
+            self._begin()
 
-    for _ in range(compiler.processes + 1):
-        begin()
+    def __enter__(self) -> Self:
+        return self
 
-    def results() -> Iterator[tuple[str, bytes]]:
-        while ahead:
-            batch, future = ahead.popleft()
+    def __exit__(self, *_: object) -> None:
+        """Give back what was begun and not asked for."""
+        while self._ahead:
+            batch, future = self._ahead.popleft()
+            future.cancel()
+            self._compiler.ahead.add(-_size(batch))
+
+    def __iter__(self) -> Iterator[tuple[str, bytes]]:
+        while self._ahead:
+            batch, future = self._ahead[0]
             answers = future.result()
-            begin()
+            self._ahead.popleft()
+            self._compiler.ahead.add(-_size(batch))
+            while len(self._ahead) <= self._compiler.processes and self._begin():
+                pass
             for source, pyc in zip(batch, answers, strict=True):
                 if pyc is not None:
-                    yield cache_path(source.path, compiler.interpreter.tag), pyc
+                    yield cache_path(source.path, self._compiler.interpreter.tag), pyc
 
-    return results()
+    def _begin(self) -> bool:
+        """Whether one more batch was begun."""
+        if self._ahead and self._compiler.ahead.full:
+            return False
+        batch = next(self._waiting, None)
+        if batch is None:
+            return False
+        self._compiler.ahead.add(_size(batch))
+        self._ahead.append((batch, self._executor.submit(self._compiler.compile, batch)))
+        return True
+
+
+def _size(batch: Sequence[Source]) -> int:
+    return sum(len(source.text) for source in batch)
 
 
 def cache_path(path: str, tag: str) -> str:

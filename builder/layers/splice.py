@@ -12,6 +12,7 @@ import itertools
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
+from contextlib import ExitStack
 from typing import IO, BinaryIO, cast
 
 from isal import igzip
@@ -44,7 +45,9 @@ def write_wheel(
     """
     name = source.path.name
     root = prefix.path.strip("/")
-    with source.path.open("rb") as file, source.path.open("rb") as file_of_sources:
+    with ExitStack() as stack:
+        file = stack.enter_context(source.path.open("rb"))
+        file_of_sources = stack.enter_context(source.path.open("rb"))
         installed = install.plan(source, file, prefix)
         modules = _modules(installed, prefix) if compiler else []
         texts = (
@@ -52,7 +55,9 @@ def write_wheel(
             for item in modules
             for text in [b"".join(wheel.contents(file_of_sources, item.entry, name))]
         )
-        compiled = bytecode.compiled(texts, compiler, executor) if compiler else iter(())
+        compiled: Iterable[tuple[str, bytes]] = ()
+        if compiler:
+            compiled = stack.enter_context(bytecode.Compiled(texts, compiler, executor))
         writer = archive.LayerWriter(out)
         start(writer, prefix)
         writer.mark()
