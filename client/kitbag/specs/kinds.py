@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import PurePath
 
 from . import path as paths
+from .lives import Live
 from .nodes import Keep, Node, Scalar
 
 
@@ -89,6 +90,7 @@ class Kind:
 
     An object belongs here when its `kind` and API group are named, or, for files that have none,
     when every path of `has` leads somewhere (and the file's name fits one of `files`, if given).
+    `live` are the rules for objects in a cluster, the first that fits counts (see `lives`).
     """
 
     name: str
@@ -99,6 +101,7 @@ class Kind:
     files: tuple[str, ...] = ()
     places: tuple[Place, ...] = ()
     refuse: tuple[Refusal, ...] = ()
+    live: tuple[Live, ...] = ()
 
     def fits(self, root: Node, kind: str | None, api_version: str | None, filename: str) -> bool:
         """Whether an object with this kind and apiVersion belongs to the row."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from . import path as paths
 from .errors import KindsError
 from .kinds import Choose, Form, Kind, Kinds, Part, Place, Refusal, join
+from .lives_file import Lives, rules
 from .nodes import Mapping, Node, Scalar, Sequence, real
 from .read import read
 from .source import Source
@@ -36,21 +37,24 @@ def extended(kinds: Kinds, data: bytes, filename: str = "-") -> Kinds:
 
 def _load(data: bytes, filename: str) -> Kinds:
     source = Source(data, filename)
-    reader = _Reader(source)
+    reader = TableReader(source)
     roots = read(source)
     if len(roots) != 1:
         raise KindsError(filename, 1, "a table of kinds is one YAML document")
-    top = reader.mapping(roots[0], {"injected", "platform", "shapes", "kinds"})
+    top = reader.mapping(roots[0], {"injected", "platform", "shapes", "lives", "kinds"})
     shapes = {
         name: reader.places(node, {}) for name, node in reader.mapping(top.get("shapes")).items()
     }
-    rows = tuple(reader.row(node, shapes) for node in reader.items(top.get("kinds")))
+    lives = {
+        name: rules(reader, node, {}) for name, node in reader.mapping(top.get("lives")).items()
+    }
+    rows = tuple(reader.row(node, shapes, lives) for node in reader.items(top.get("kinds")))
     return Kinds(
         rows, frozenset(reader.texts(top.get("injected"))), reader.texts(top.get("platform"))
     )
 
 
-class _Reader:
+class TableReader:
     """Reads the table's YAML, and refuses what the table has no word for."""
 
     def __init__(self, source: Source) -> None:
@@ -104,8 +108,8 @@ class _Reader:
             raise self.bad(node, str(error)) from None
         return text
 
-    def row(self, node: Node, shapes: dict[str, tuple[Place, ...]]) -> Kind:
-        words = {"name", "kind", "group", "version", "has", "files", "places", "refuse"}
+    def row(self, node: Node, shapes: dict[str, tuple[Place, ...]], lives: Lives) -> Kind:
+        words = {"name", "kind", "group", "version", "has", "files", "places", "refuse", "live"}
         row = self.mapping(node, words)
         kinds = self.texts(row.get("kind"))
         if bool(kinds) == ("has" in row):
@@ -123,6 +127,7 @@ class _Reader:
             files=self.texts(row.get("files")),
             places=self.places(row.get("places"), shapes),
             refuse=tuple(self.refusal(item) for item in self.items(row.get("refuse"))),
+            live=rules(self, row.get("live"), lives),
         )
 
     def refusal(self, node: Node) -> Refusal:
