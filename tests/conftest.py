@@ -14,6 +14,8 @@ from typing import TypeVar
 
 import pytest
 from hypothesis import settings
+from rig.cluster import Cluster
+from rig.cluster import cluster as start_cluster
 from rig.disk import disk_factory
 from rig.docker import DockerEngine
 from rig.docker import docker_engine as start_docker_engine
@@ -30,6 +32,7 @@ from rig.registry import Factory, Registry, registry_factory
 from rig.root import debian_root as make_debian_root
 from rig.wheels import WheelFactory
 from rig.wheels import wheel_factory as start_wheel_factory
+from xdist.scheduler import LoadFileScheduling
 
 T = TypeVar("T")
 
@@ -57,6 +60,18 @@ def part(manager: AbstractContextManager[T]) -> Iterator[T]:
         with needed():
             entered = stack.enter_context(manager)
         yield entered
+
+
+class _ByFile(LoadFileScheduling):
+    """`--dist=loadfile`, with all of `tests/cluster` as one file: one API server serves them."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "tests/cluster" if nodeid.startswith("tests/cluster/") else nodeid.split("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _ByFile | None:
+    """Another scheduler for `make test`; None leaves the choice to xdist."""
+    return _ByFile(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -165,6 +180,16 @@ def helm() -> Helm:
     """
     with needed():
         return build_helm(Path(__file__).parents[1] / ".cache/rig")
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A Kubernetes API: `cluster.admin.apply(…)`, `cluster.namespace()`, `cluster.user("ana")`.
+
+    For tests under `tests/cluster`, which share one. Go builds it once into the user's cache.
+    """
+    with part(start_cluster()) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,10 @@
-"""Certificates that sign for themselves, made by openssl."""
+"""Certificates that sign for themselves, and authorities that sign others, made by openssl."""
 
 from __future__ import annotations
 
+import secrets
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,3 +64,50 @@ def signed(folder: Path, name: str) -> Certificate:
     ):
         subprocess.run([program("openssl", "openssl"), *command], check=True, capture_output=True)
     return made
+
+
+class Authority:
+    """A certificate authority in a folder of its own; its keys are quick to make (P-256)."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder = folder
+        self.certificate = Certificate(folder / f"{name}.key", folder / f"{name}.crt")
+        _openssl(
+            *("req", "-x509", *_QUICK, "-days", "2", "-subj", f"/CN=kitbag-rig-{name}"),
+            *("-keyout", str(self.certificate.key), "-out", str(self.certificate.path)),
+        )
+
+    @property
+    def path(self) -> Path:
+        """The PEM file by which its certificates are trusted."""
+        return self.certificate.path
+
+    def issue(
+        self, name: str, *, groups: Sequence[str] = (), hosts: Sequence[str] = ("localhost",)
+    ) -> Certificate:
+        """A certificate for 127.0.0.1, `hosts` and, as a client, the user `name` of `groups`."""
+        stem = "".join(char if char.isalnum() else "-" for char in name)
+        made = Certificate(self._folder / f"{stem}.key", self._folder / f"{stem}.crt", self.path)
+        request, extensions = self._folder / f"{stem}.csr", self._folder / f"{stem}.ext"
+        names = ",".join(("IP:127.0.0.1", *(f"DNS:{host}" for host in hosts)))
+        extensions.write_text(
+            f"subjectAltName={names}\nbasicConstraints=CA:FALSE\n"
+            "extendedKeyUsage=serverAuth,clientAuth\n"
+        )
+        subject = "".join(f"/O={group}" for group in groups) + f"/CN={name}"
+        _openssl(
+            *("req", *_QUICK, "-subj", subject, "-keyout", str(made.key), "-out", str(request))
+        )
+        _openssl(
+            *("x509", "-req", "-days", "2", "-in", str(request), "-extfile", str(extensions)),
+            *("-CA", str(self.path), "-CAkey", str(self.certificate.key)),
+            *("-set_serial", str(secrets.randbits(64)), "-out", str(made.path)),
+        )
+        return made
+
+
+_QUICK = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+
+
+def _openssl(*arguments: str) -> None:
+    subprocess.run([program("openssl", "openssl"), *arguments], check=True, capture_output=True)

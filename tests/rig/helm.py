@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import secrets
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rig.process import MissingPartError, temp_dir
+from rig.golang import built
+from rig.process import temp_dir
 from ruamel.yaml import YAML
 
 _SOURCE = Path(__file__).parents[1] / "cluster"
-_GO = "https://go.dev/dl has Go: unpack 1.26 or later to /usr/local/go"
-_BUILD_S = 900
 
 Object = dict[str, Any]
 
@@ -69,44 +65,14 @@ def helm(cache: Path) -> Helm:
 
     About two minutes on two cores where Go has cached nothing, seconds where it has.
     """
-    digest = hashlib.sha256()
-    for source in sorted(_SOURCE.rglob("*")):
-        if source.is_file():
-            digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
-    binary = cache / f"charts-{digest.hexdigest()[:16]}"
-    if not binary.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        half = cache / f"{secrets.token_hex(4)}.half"  # two runs may both find it missing
-        built = subprocess.run(
-            [
-                _go(),
-                "build",
-                "-mod=readonly",
-                "-trimpath",
-                "-ldflags=-s -w",
-                "-o",
-                half,
-                "./charts",
-            ],
-            cwd=_SOURCE,
-            env={**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_BUILD_S,
-            check=False,
-        )
-        if built.returncode:
-            raise AssertionError(f"tests/cluster can't be built:\n{built.stderr[-3000:]}")
-        half.rename(binary)
+    binary = built(
+        "charts",
+        module=_SOURCE,
+        package="./charts",
+        cache=cache,
+        sources=[_SOURCE / "go.mod", _SOURCE / "go.sum", *(_SOURCE / "charts").rglob("*.go")],
+    )
     return Helm(binary)
-
-
-def _go() -> str:
-    for folder in (*os.environ.get("PATH", "").split(os.pathsep), "/usr/local/go/bin"):
-        if folder and os.access(found := Path(folder) / "go", os.X_OK):
-            return str(found)
-    raise MissingPartError(f"go is not installed: {_GO}")
 
 
 def _write(folder: Path, values: Mapping[str, Any]) -> Path:
