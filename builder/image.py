@@ -101,9 +101,13 @@ def environment(base: Base, cuda: Cuda | None = None) -> dict[str, str]:
 
 
 def labels_of(
-    base: Base, lock: Lock, compiler: str | None, cuda: Cuda | None = None
+    base: Base,
+    lock: Lock,
+    compiler: str | None,
+    cuda: Cuda | None = None,
+    packer: str | None = None,
 ) -> dict[str, str]:
-    """Labels that follow from lock and base alone, so that they can't make two digests of one."""
+    """Labels that follow from lock, base and recipe, so that they can't make two digests of one."""
     return {
         "org.opencontainers.image.base.digest": base.digest,
         "org.opencontainers.image.base.name": base.name,
@@ -114,6 +118,7 @@ def labels_of(
         "kitbag.dev/packages": str(len(lock.wheels)),
         "kitbag.dev/bytecode": f"cpython-{compiler}" if compiler else "none",
         **(cuda.labels if cuda else {}),
+        **({"kitbag.dev/compression": packer} if packer else {}),
     }
 
 

@@ -20,11 +20,11 @@ from builder.cuda import Cuda
 from builder.download import Downloader
 from builder.errors import CancelledError
 from builder.index import Known, LayerIndex
-from builder.layers import archive, bytecode
+from builder.layers import archive, bytecode, zst
 from builder.layers.cache import LayerCache, Recipe
 from builder.layers.group import Group, group
 from builder.making import Maker
-from builder.model import LAYER_TYPE, Base, Descriptor, Image, Layer, Lock, Step
+from builder.model import Base, Compression, Descriptor, Image, Layer, Lock, Step
 from builder.stages import after, left_at_failure
 from builder.stores.protocol import Store
 from builder.streams import Chunks
@@ -46,6 +46,7 @@ class Tools:
     cache: LayerCache
     downloader: Downloader
     compiler: bytecode.Compiler | None
+    compression: Compression = Compression.GZIP
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,8 @@ def recipe(base: Base, tools: Tools) -> Recipe:
     """What decides the bytes of layers on this base, beside the wheels."""
     compiler = tools.compiler
     version = compiler.interpreter.version if compiler else None
-    return Recipe(skeleton.PREFIX, base.python.minor, version)
+    packer = zst.PACKER if tools.compression is Compression.ZSTD else None
+    return Recipe(skeleton.PREFIX, base.python.minor, version, packer)
 
 
 def planned_layers(lock: Lock, base: Base, tools: Tools) -> list[PlannedLayer]:
@@ -199,14 +201,14 @@ class _Build:
         return after(wheels, partial(pushers.submit, self._push, item, wheels, maker))
 
     def _push(self, item: PlannedLayer, wheels: Sequence[Future[str]], maker: Maker) -> Layer:
-        path, written = maker.layer(item.key, wheels)
-        return self._put(written, lambda: path.open("rb"))
+        path, written = maker.layer(item.group.wheels, wheels)
+        return self._put(written, lambda: path.open("rb"), self._tools.compression)
 
     def _mount(self, item: PlannedLayer, layer: Layer, source: str, maker: Maker) -> Layer:
         """Mount a known layer; if the store can't, make its bytes again and push them."""
 
         def again() -> BinaryIO:
-            path, written = maker.layer(item.key, maker.begin(item.group.wheels))
+            path, written = maker.layer(item.group.wheels, maker.begin(item.group.wheels))
             if written.digest != layer.descriptor.digest:
                 raise _OtherBytesError
             return path.open("rb")
@@ -231,8 +233,13 @@ class _Build:
         written = write(out)
         return self._put(written, partial(io.BytesIO, out.getvalue()))
 
-    def _put(self, written: archive.Written, open_blob: Callable[[], BinaryIO]) -> Layer:
-        descriptor = Descriptor(LAYER_TYPE, written.digest, written.size_bytes)
+    def _put(
+        self,
+        written: archive.Written,
+        open_blob: Callable[[], BinaryIO],
+        compression: Compression = Compression.GZIP,
+    ) -> Layer:
+        descriptor = Descriptor(compression.media_type, written.digest, written.size_bytes)
         return self._put_layer(Layer(descriptor, written.diff_id), open_blob)
 
     def _put_layer(
@@ -261,7 +268,7 @@ class _Build:
         self._check()
         tools = self._tools
         parts = layers_of(below, [item.group for item in plan], layers, above)
-        labels = image.labels_of(self._base, self._lock, how.compiler, self._cuda)
+        labels = image.labels_of(self._base, self._lock, how.compiler, self._cuda, how.packer)
         made = image.assemble(self._base, parts, labels, self._cuda)
         config = partial(io.BytesIO, made.config)
         put = tools.store.put_blob(self._repo, made.config_descriptor, config)

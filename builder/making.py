@@ -1,6 +1,6 @@
 """Makes the bytes of package layers: fetches wheels, splices them, puts buckets together.
 
-fetchers ──> splicers ──> cache ──> layer
+fetchers ──> splicers ──> cache ──> layer ──> (packers ──> cache ──> Zstandard layer)
                 └── compilers
 """
 
@@ -18,7 +18,8 @@ from typing import BinaryIO, Self
 from builder.cores import cores
 from builder.download import Downloader
 from builder.errors import BadWheelError
-from builder.layers import archive, bytecode, install, splice, wheel
+from builder.layers import archive, bytecode, install, splice, wheel, zst
+from builder.layers.ahead import Ahead
 from builder.layers.cache import LayerCache, Recipe
 from builder.model import LockedWheel, Step
 
@@ -43,6 +44,7 @@ class Maker:
         report: Callable[[Step], None],
     ) -> None:
         self._recipe = recipe
+        self._spliced = recipe.spliced
         self._cache = cache
         self._downloader = downloader
         self._compiler = compiler
@@ -54,6 +56,8 @@ class Maker:
         self._downloads = threading.BoundedSemaphore(FETCHERS)
         self._splicers = ThreadPoolExecutor(at_once, "splice")
         self._compilers = ThreadPoolExecutor(at_once, "compile")
+        self._packers = ThreadPoolExecutor(at_once, "pack")
+        self._ahead = Ahead(zst.AHEAD_BYTES)
         self._lock = threading.Lock()
         self._wheels_done = 0
         self._wheels_begun = 0
@@ -70,7 +74,7 @@ class Maker:
     ) -> None:
         # After a failure nobody waits for a stage that an index or a disk holds up: its threads
         # end by themselves at their next check, and what they write is of use to the next build.
-        for stage in (self._fetchers, self._splicers, self._compilers):
+        for stage in (self._fetchers, self._splicers, self._compilers, self._packers):
             stage.shutdown(wait=kind is None, cancel_futures=True)
 
     def begin(self, wheels: Sequence[LockedWheel]) -> list[Future[str]]:
@@ -79,16 +83,23 @@ class Maker:
             self._wheels_begun += len(wheels)
         return [self._fetchers.submit(self._wheel, item) for item in wheels]
 
-    def layer(self, key: str, wheels: Sequence[Future[str]]) -> tuple[Path, archive.Written]:
-        """The layer file of those wheels: the wheel's own, or under `key` a bucket of several."""
-        keys = [future.result() for future in wheels]
-        if len(keys) == 1:
-            return self._cached(keys[0])
-        written = self._cache.make(key, partial(self._write_bucket, keys=keys), self._check)
-        return self._cache.path(key), written
+    def layer(
+        self, wheels: Sequence[LockedWheel], begun: Sequence[Future[str]]
+    ) -> tuple[Path, archive.Written]:
+        """The layer file of those wheels, one or a bucket of several, packed as the recipe says."""
+        keys = [future.result() for future in begun]
+        hashes = [item.sha256 for item in wheels]
+        key = self._spliced.key(*hashes)
+        if len(keys) > 1:
+            self._cache.make(key, partial(self._write_bucket, keys=keys), self._check)
+        if self._recipe.packer is None:
+            return self._cached(key)
+        packed = self._recipe.key(*hashes)
+        written = self._cache.make(packed, partial(self._repack, key), self._check)
+        return self._cache.path(packed), written
 
     def _wheel(self, item: LockedWheel) -> str:
-        key = self._recipe.key(item.sha256)
+        key = self._spliced.key(item.sha256)
         self._check()
         if self._cache.get(key) is None:
             self._cache.make(key, partial(self._fetched, item), self._check)
@@ -127,6 +138,11 @@ class Maker:
                 path, written = self._cached(key)
                 pieces.append((stack.enter_context(path.open("rb")), written))
             return splice.write_bucket(out, self._prefix, pieces)
+
+    def _repack(self, key: str, out: BinaryIO) -> archive.Written:
+        path, written = self._cached(key)
+        with path.open("rb") as file:
+            return zst.repack(out, file, written, self._packers, self._ahead, self._check)
 
     def _cached(self, key: str) -> tuple[Path, archive.Written]:
         written = self._cache.get(key)

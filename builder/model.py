@@ -11,6 +11,18 @@ MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
+ZSTD_LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+zstd"
+
+
+class Compression(StrEnum):
+    """How layers of packages are packed; base layers stay as they are."""
+
+    GZIP = "gzip"
+    ZSTD = "zstd"
+
+    @property
+    def media_type(self) -> str:
+        return ZSTD_LAYER_TYPE if self is Compression.ZSTD else LAYER_TYPE
 
 
 class Way(StrEnum):

@@ -100,7 +100,7 @@ def rebase(stored: Stored, lock: Lock, old: Base, new: Base, repo: str, store: S
     needs = cuda.of(lock, stored.accelerator)
     above = _put(store, repo, partial(record.write, base=new, lock=lock, cuda=needs))
     parts = layers_of(under, groups, kept, above)
-    labels = image.labels_of(new, lock, stored.compiler, needs)
+    labels = image.labels_of(new, lock, stored.compiler, needs, stored.packer)
     made = image.assemble(new, parts, labels, needs)
     store.put_blob(repo, made.config_descriptor, partial(io.BytesIO, made.config))
     digest = made.manifest.digest

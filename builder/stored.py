@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from builder.errors import StoreRefusedError
-from builder.model import Accelerator, Descriptor, Layer
+from builder.model import Accelerator, Compression, Descriptor, Layer
 from builder.stores.protocol import Store
 
 _CONFIG_LIMIT_BYTES = 16 << 20
 _BYTECODE = "kitbag.dev/bytecode"
 _ACCELERATOR = "kitbag.dev/accelerator"
+_COMPRESSION = "kitbag.dev/compression"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,16 @@ class Stored:
         """The version of the CPython that compiled its packages, None if nothing is compiled."""
         said = self.labels.get(_BYTECODE, "none")
         return None if said == "none" else said.removeprefix("cpython-")
+
+    @property
+    def packer(self) -> str | None:
+        """What packed its packages, such as zstd-1.5.7; None for gzip."""
+        return self.labels.get(_COMPRESSION)
+
+    @property
+    def compression(self) -> Compression:
+        """How its packages are packed."""
+        return Compression.ZSTD if self.packer else Compression.GZIP
 
     @property
     def accelerator(self) -> str:

@@ -12,12 +12,13 @@ import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, cast
 
 from builder import cuda, layered
 from builder.index import MemoryIndex
+from builder.layers import zst
 from builder.layers.cache import LayerCache
-from builder.model import Base, Descriptor, Layer, Lock, Step
+from builder.model import ZSTD_LAYER_TYPE, Base, Descriptor, Layer, Lock, Step
 from builder.stored import Stored
 from builder.stores.layout import LayoutStore
 from builder.stores.protocol import Manifest, Put, Store
@@ -64,7 +65,8 @@ def verify(
 ) -> Verdict:
     """Build the lock again in the empty folder `scratch` and compare with the image in the store.
 
-    `tools.compiler` must be the CPython that the image names; nothing is written to the store.
+    `tools.compiler` must be the CPython that the image names, and what packs here what packed it if
+    it is Zstandard (`zst.PACKER`); nothing is written to the store.
     Raises what a build raises.
     """
     layout = LayoutStore(scratch / "layout", name="verify")
@@ -74,6 +76,7 @@ def verify(
         store=_Scratch(layout, held),
         index=MemoryIndex(),
         cache=LayerCache(scratch / "cache"),
+        compression=stored.compression,
     )
     needs = cuda.of(lock, stored.accelerator)
     made, _ = layered.build(lock, base, repo, clean, cuda=needs, report=report, cancelled=cancelled)
@@ -108,20 +111,21 @@ def _files(
 ) -> tuple[str, ...]:
     """The names whose entries differ; that of a blob that the store lost is said instead."""
     try:
-        old = _entries(store.blob(repo, before.descriptor.digest))
+        old = _entries(store.blob(repo, before.descriptor.digest), before)
     except FileNotFoundError:
         return ("(the registry lost this layer)",)
-    new = _entries(layout.blob(repo, after.descriptor.digest))
+    new = _entries(layout.blob(repo, after.descriptor.digest), after)
     names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
     return tuple(names[:MAX_FILES]) or ("(the same files, packed otherwise)",)
 
 
-def _entries(chunks: Iterator[bytes]) -> dict[str, tuple[object, ...]]:
+def _entries(chunks: Iterator[bytes], layer: Layer) -> dict[str, tuple[object, ...]]:
     found: dict[str, tuple[object, ...]] = {}
     packed = io.BufferedReader(Chunks(chunks))
     # Not r|gz: tarfile reads the first gzip member alone, and a spliced layer has thousands.
+    read = zst.reader if layer.descriptor.media_type == ZSTD_LAYER_TYPE else _gunzipped
     with (
-        gzip.GzipFile(fileobj=packed) as plain,
+        read(packed) as plain,
         tarfile.open(fileobj=plain, mode="r|") as archive,
     ):
         for entry in archive:
@@ -132,6 +136,10 @@ def _entries(chunks: Iterator[bytes]) -> dict[str, tuple[object, ...]]:
                 *(entry.linkname, entry.size, digest),
             )
     return found
+
+
+def _gunzipped(packed: BinaryIO) -> IO[bytes]:
+    return cast("IO[bytes]", gzip.GzipFile(fileobj=packed))
 
 
 def _sha256(content: IO[bytes]) -> str:

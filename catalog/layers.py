@@ -21,6 +21,7 @@ class KnownLayer:
     digest: str
     diff_id: str
     size_bytes: int
+    media_type: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,8 @@ def known(session: Session, keys: Iterable[str]) -> dict[str, KnownLayer]:
     for some in _chunks(keys):
         rows = session.scalars(select(LayerRow).where(LayerRow.key.in_(some)))
         found |= {
-            row.key: KnownLayer(row.key, row.digest, row.diff_id, row.size_bytes) for row in rows
+            row.key: KnownLayer(row.key, row.digest, row.diff_id, row.size_bytes, row.media_type)
+            for row in rows
         }
     return found
 
@@ -56,11 +58,12 @@ def record(session: Session, layers: Iterable[KnownLayer]) -> None:
                 "digest": layer.digest,
                 "diff_id": layer.diff_id,
                 "size_bytes": layer.size_bytes,
+                "media_type": layer.media_type,
                 "created_at": now,
                 "last_used_at": now,
             },
             key=("key",),
-            update=("digest", "diff_id", "size_bytes", "last_used_at"),
+            update=("digest", "diff_id", "size_bytes", "media_type", "last_used_at"),
         )
 
 

@@ -155,6 +155,7 @@ class LayerRow(Model):
     digest: Mapped[str] = mapped_column(String(80), index=True)
     diff_id: Mapped[str] = mapped_column(String(80))
     size_bytes: Mapped[int] = mapped_column(BigInteger)
+    media_type: Mapped[str] = mapped_column(String(100))
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     last_used_at: Mapped[datetime] = mapped_column(default=utcnow, index=True)
 

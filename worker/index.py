@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import Engine
 
 from builder.index import Known
-from builder.model import LAYER_TYPE, Descriptor, Layer
+from builder.model import Descriptor, Layer
 from catalog import layers
 from catalog.engine import reading, writing
 from worker.patience import patiently
@@ -35,7 +35,7 @@ class CatalogIndex:
             places = layers.places(session, [row.digest for row in rows.values()], store)
         return {
             key: Known(
-                Layer(Descriptor(LAYER_TYPE, row.digest, row.size_bytes), row.diff_id),
+                Layer(Descriptor(row.media_type, row.digest, row.size_bytes), row.diff_id),
                 tuple(places.get(row.digest, ())),
             )
             for key, row in rows.items()
@@ -47,7 +47,11 @@ class CatalogIndex:
                 session,
                 [
                     layers.KnownLayer(
-                        key, layer.descriptor.digest, layer.diff_id, layer.descriptor.size_bytes
+                        key,
+                        layer.descriptor.digest,
+                        layer.diff_id,
+                        layer.descriptor.size_bytes,
+                        layer.descriptor.media_type,
                     )
                     for key, layer in made
                 ],

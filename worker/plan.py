@@ -30,7 +30,7 @@ def describe(
 ) -> dict[str, Any]:
     """The plan as the API answers it: sizes in bytes, packages sorted by name."""
     base, lock = prepared.base, prepared.lock
-    tools = services.tools(base.python.version, request.environment)
+    tools = services.tools(base.python.version, request.environment, request.compression)
     plan = layered.planned_layers(lock, base, tools)
     digests = [item.known.layer.descriptor.digest for item in plan if item.known]
     below = [layer.descriptor.digest for layer in base.layers]
@@ -42,7 +42,7 @@ def describe(
         wheel
         for item in fresh
         for wheel in item.group.wheels
-        if services.cache.get(how.key(wheel.sha256)) is None
+        if services.cache.get(how.spliced.key(wheel.sha256)) is None
     ]
     wheels_bytes = sum(wheel.size_bytes for wheel in lock.wheels)
     return {

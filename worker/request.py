@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from builder.choices import Choices, IndexStrategy
-from builder.model import Accelerator, Platform
+from builder.model import Accelerator, Compression, Platform
 from builder.source import ArchiveSource, FilesSource, GitSource, Source
 
 
@@ -51,6 +51,7 @@ class BuildRequest(BaseModel):
     default_index: str | None = None
     index_strategy: IndexStrategy | None = None
     exclude_newer: str | None = None
+    compression: Compression | None = None
 
     def builder_source(self, uploads: Path) -> Source:
         """The source to fetch; uploads lie in the folder under their SHA-256."""

@@ -177,7 +177,8 @@ def _run(
     resolved = time.monotonic()
     way, commit = str(prepared.detected.way), prepared.checkout.commit
     advance(BuildState.BUILDING, way=way, commit=commit)
-    tools = services.tools(prepared.base.python.version, request.environment)
+    version, environment = prepared.base.python.version, request.environment
+    tools = services.tools(version, environment, request.compression)
     if tools.compiler is None and services.settings.bytecode:
         report(
             Step(

@@ -12,6 +12,7 @@ from builder.layered import Tools
 from builder.layers.bytecode import Compiler, find_interpreter
 from builder.layers.cache import LayerCache
 from builder.lock import UvSettings
+from builder.model import Compression
 from builder.secrets import Secrets
 from builder.source import HostPolicy, SourcePolicy
 from builder.stores.open import open_store
@@ -64,11 +65,17 @@ class Services:
             folder, self.hosts, ca_bundle=settings.ca_bundle, mirrors=settings.mirror_pairs
         )
 
-    def tools(self, python: str, environment: str = "") -> Tools:
-        """The builder's tools for an environment's images with this Python, such as 3.11.2."""
+    def tools(
+        self, python: str, environment: str = "", compression: Compression | None = None
+    ) -> Tools:
+        """The builder's tools for an environment's images with this Python, such as 3.11.2.
+
+        `compression` None means the server's.
+        """
         compiler = self._compiler(python) if self.settings.bytecode else None
         downloader = self._downloader.using(self.secrets(environment))
-        return Tools(self.store, self._index, self.cache, downloader, compiler)
+        packing = compression or Compression(self.settings.layer_compression)
+        return Tools(self.store, self._index, self.cache, downloader, compiler, packing)
 
     def secrets(self, environment: str) -> Secrets:
         """The credentials for indexes that builds of NAMESPACE/NAME may use."""

@@ -64,6 +64,9 @@ class WorkerSettings(QueueSettings):
     )
     ca_bundle: Path | None = Field(None, description="A PEM file that replaces the system's CAs.")
     bytecode: bool = Field(True, description="Compile modules into the layers.")
+    layer_compression: Literal["gzip", "zstd"] = Field(
+        "gzip", description="How layers are packed, unless a request says otherwise."
+    )
 
     local: bool = Field(False, description="Only its own user reaches this server: no host rules.")
     allowed_hosts: Annotated[frozenset[str], NoDecode, BeforeValidator(_listed)] = Field(

@@ -10,6 +10,7 @@ from typing import Any
 
 from builder import stored, verify
 from builder.errors import NotVerifiableError
+from builder.layers import zst
 from builder.layers.cache import disk_full
 from builder.lock import parse
 from builder.model import Base, Platform, Step
@@ -30,6 +31,11 @@ def run(kit: Services, name: str, tell: Tell) -> dict[str, Any]:
     system, _, arch = version.platform.partition("/")
     lock = parse(text, version.python, Platform(system, arch))
     there = stored.read(kit.store, environment, version.digest)
+    if there.packer not in (None, zst.PACKER):
+        raise NotVerifiableError(
+            f"{environment}:{version.number} was packed by {there.packer}, and this worker has "
+            f"{zst.PACKER}; build the environment again."
+        )
     tools = kit.tools(there.compiler or base.python.version, environment)
     if there.compiler is None:
         tools = dataclasses.replace(tools, compiler=None)

@@ -1,4 +1,4 @@
-"""What a request may choose about the packages: extras, groups, indexes, a last day."""
+"""What a request may choose about the packages: extras, groups, indexes, a last day, packing."""
 
 from __future__ import annotations
 
@@ -25,6 +25,13 @@ class IndexStrategy(StrEnum):
     FIRST_INDEX = "first-index"
     UNSAFE_FIRST_MATCH = "unsafe-first-match"
     UNSAFE_BEST_MATCH = "unsafe-best-match"
+
+
+class Compression(StrEnum):
+    """How layers of packages are packed."""
+
+    GZIP = "gzip"
+    ZSTD = "zstd"
 
 
 def _moment(text: str) -> str:
@@ -90,4 +97,7 @@ class Choices(BaseModel):
     )
     exclude_newer: Moment | None = Field(
         None, description="A date or a time: files uploaded after it are not taken."
+    )
+    compression: Compression | None = Field(
+        None, description="How layers are packed; as the server does unless given."
     )

@@ -25,6 +25,7 @@ import uv
 
 from builder.cores import cores
 from builder.errors import BuildError
+from builder.layers.ahead import Ahead
 
 SOURCE_LIMIT_BYTES = 8 << 20
 """Larger sources are generated tables; compiling them takes gigabytes, so they stay uncompiled."""
@@ -125,7 +126,7 @@ class Compiler:
     def __init__(self, interpreter: Interpreter, processes: int | None = None) -> None:
         self.interpreter = interpreter
         self.processes = processes or cores()
-        self.ahead = _Ahead(AHEAD_BYTES)
+        self.ahead = Ahead(AHEAD_BYTES)
         self._slots = threading.BoundedSemaphore(self.processes)
         self._idle: list[subprocess.Popen[bytes]] = []
         self._lock = threading.Lock()
@@ -195,24 +196,6 @@ def batches(sources: Iterator[Source]) -> Iterator[list[Source]]:
         size += len(source.text)
     if batch:
         yield batch
-
-
-class _Ahead:
-    """Counts the bytes that are compiled ahead of what is written, over all wheels."""
-
-    def __init__(self, most_bytes: int) -> None:
-        self._most_bytes = most_bytes
-        self._bytes = 0
-        self._lock = threading.Lock()
-
-    @property
-    def full(self) -> bool:
-        return self._bytes >= self._most_bytes
-
-    def add(self, size_bytes: int) -> None:
-        """Count these bytes, or with a negative number no longer."""
-        with self._lock:
-            self._bytes += size_bytes
 
 
 class Compiled:

@@ -11,16 +11,18 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from builder.errors import DiskFullError
+from builder.layers import zst
 from builder.layers.archive import GID, UID, Written
 
 LAYOUT = 4
 """Version of everything that decides a layer's bytes; one more whenever any of them changes."""
 
+_SUFFIX = ".layer"
 _PREFIX = ".new-"
 _WAIT_S = 0.05
 _ABANDONED_S = 24 * 3600
@@ -34,10 +36,19 @@ class Recipe:
     prefix: str
     python: str
     compiler: str | None
+    packer: str | None = None
+    """What packs the spliced layer again, such as zstd-1.5.7; None for gzip as it is spliced."""
+
+    @property
+    def spliced(self) -> Recipe:
+        """The recipe of the gzip layers that this one packs again."""
+        return replace(self, packer=None)
 
     def key(self, *wheel_sha256: str) -> str:
         """The layer key of these wheels in this order, in hex."""
-        parts = [LAYOUT, self.prefix, self.python, self.compiler, UID, GID, *wheel_sha256]
+        own = (self.prefix, self.python, self.compiler, UID, GID)
+        packed = ((self.packer, zst.LEVEL, zst.FRAME_BYTES),) if self.packer else ()
+        parts = [LAYOUT, *packed, *own, *wheel_sha256]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -54,7 +65,7 @@ class LayerCache:
 
     def path(self, key: str) -> Path:
         """Where the layer file of that key is, or would be."""
-        return self._root / key[:2] / f"{key}.tar.gz"
+        return self._root / key[:2] / f"{key}{_SUFFIX}"
 
     def get(self, key: str) -> Written | None:
         """What is known of a layer on disk, or None if it isn't there whole."""
@@ -105,7 +116,7 @@ class LayerCache:
             for folder in self._root.iterdir():
                 remove_abandoned(folder)
         entries = []
-        for path in self._root.glob("*/*.tar.gz"):
+        for path in self._root.glob(f"*/*{_SUFFIX}"):
             with suppress(FileNotFoundError):
                 status = path.stat()
                 entries.append((status.st_mtime, status.st_size, path))

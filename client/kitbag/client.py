@@ -83,6 +83,7 @@ class Client:
         default_index: str | None = None,
         index_strategy: str | None = None,
         exclude_newer: str | None = None,
+        compression: str | None = None,
     ) -> Build:
         """Ask for an image of a folder, a requirements file or a git repository; doesn't wait.
 
@@ -91,7 +92,7 @@ class Client:
         keeping the packages of the last lock. `extras` and `groups` are those of a pyproject.toml;
         `indexes` are tried before all others, `default_index` replaces the server's, and
         `https://{secret:NAME}@HOST/…` names the operator's credentials; `exclude_newer` is a date
-        after which no file is taken.
+        after which no file is taken; `compression` is gzip or zstd, the server's choice if None.
         """
         asked = {"python": python, "base": base, "accelerator": accelerator, "upgrade": upgrade}
         asked |= _chosen(
@@ -101,6 +102,7 @@ class Client:
             default_index=default_index,
             index_strategy=index_strategy,
             exclude_newer=exclude_newer,
+            compression=compression,
         )
         answer = self._ask("/v1/builds", _source(source, ref, subdir), name, asked, _UPLOAD_S)
         return self._read(Build.from_json, answer)
@@ -122,6 +124,7 @@ class Client:
         default_index: str | None = None,
         index_strategy: str | None = None,
         exclude_newer: str | None = None,
+        compression: str | None = None,
     ) -> Plan:
         """What `build` would do with the same arguments; nothing is built."""
         asked = {"python": python, "base": base, "accelerator": accelerator, "upgrade": upgrade}
@@ -132,6 +135,7 @@ class Client:
             default_index=default_index,
             index_strategy=index_strategy,
             exclude_newer=exclude_newer,
+            compression=compression,
         )
         answer = self._ask(
             "/v1/plans", _source(source, ref, subdir), name, asked, _UPLOAD_S + _PLAN_S

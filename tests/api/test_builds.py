@@ -364,6 +364,7 @@ def test_choices_about_packages_are_part_of_what_is_asked(site):
         "default_index": "https://mirror.corp.example/simple",
         "index_strategy": "unsafe-best-match",
         "exclude_newer": "2026-01-31",
+        "compression": "zstd",
     }
     build = site.ask(**chosen)
     asked = {name: build["request"][name] for name in chosen}
@@ -371,7 +372,7 @@ def test_choices_about_packages_are_part_of_what_is_asked(site):
     later = "2026-02-01T01:00:00+01:00"
     assert site.ask(**chosen | {"exclude_newer": later})["id"] == build["id"]
     different = [site.ask(**{name: value})["id"] for name, value in chosen.items()]
-    assert len({plain["id"], build["id"], *different}) == 8
+    assert len({plain["id"], build["id"], *different}) == 9
     assert site.ask(extras=[], exclude_newer=None)["id"] == plain["id"]
 
 
@@ -389,6 +390,7 @@ def test_choices_about_packages_are_part_of_what_is_asked(site):
         ({"extras": ["a b"]}, "extras"),
         ({"groups": ["x"] * 51}, "groups"),
         ({"index_strategy": "best"}, "index_strategy"),
+        ({"compression": "xz"}, "compression"),
         (
             {"source": {"files": {"requirements.txt": "-i https://me:hunter2@pypi.example/s"}}},
             "ask the operator for a secret",

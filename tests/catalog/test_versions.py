@@ -167,15 +167,15 @@ def test_environments_are_searched_by_part_of_the_name_and_paged(shop):
 
 
 def test_known_layers_come_back_by_key_and_the_newest_result_wins(shop):
-    many = [KnownLayer(f"k{number}", f"d{number}", "diff", number) for number in range(1200)]
+    many = [KnownLayer(f"k{n}", f"d{n}", "diff", n, "gzip") for n in range(1200)]
     with writing(shop.engine) as session:
         layers.record(session, many)
-        layers.record(session, [KnownLayer("k7", "new", "diff", 8)])
+        layers.record(session, [KnownLayer("k7", "new", "diff", 8, "zstd")])
     with writing(shop.engine) as session:
         layers.touch(session, ["k7"])
         found = layers.known(session, [*(layer.key for layer in many), "other"])
     assert len(found) == 1200
-    assert found["k7"] == KnownLayer("k7", "new", "diff", 8)
+    assert found["k7"] == KnownLayer("k7", "new", "diff", 8, "zstd")
     assert found["k8"] == many[8]
 
 

@@ -262,4 +262,5 @@ def test_lists_reach_the_worker_as_it_reads_them(
     assert settings.git_protocols == {"https"}
     assert settings.secrets == Path("/etc/kitbag/secrets")
     assert settings.bytecode is False
+    assert settings.layer_compression == "zstd"
     assert (settings.heartbeat_s, settings.lease_s) == (1.5, 30)

@@ -225,7 +225,7 @@ def test_choices_about_packages_reach_the_server(kitbag, server, folder):
         *("build", "--name", "cli/chosen", "--json", "--extra", "plot", "--extra", "gpu"),
         *("--group", "test", "--index", "https://{secret:corp}@pypi.corp.example/simple"),
         *("--default-index", "https://mirror.corp.example/simple", "--exclude-newer", "2026-01-31"),
-        *("--index-strategy", "first-index"),
+        *("--index-strategy", "first-index", "--compression", "zstd"),
         cwd=folder,
         env=server.env,
     )
@@ -235,6 +235,7 @@ def test_choices_about_packages_reach_the_server(kitbag, server, folder):
     assert request["indexes"] == ["https://{secret:corp}@pypi.corp.example/simple"]
     assert request["default_index"] == "https://mirror.corp.example/simple"
     assert request["index_strategy"] == "first-index"
+    assert request["compression"] == "zstd"
     assert request["exclude_newer"] == "2026-02-01T00:00:00Z"
     refused = kitbag("plan", "--exclude-newer", "soon", cwd=folder, env=server.env)
     assert refused.returncode == 2

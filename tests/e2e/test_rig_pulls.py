@@ -45,6 +45,16 @@ def test_containerd_pulls_and_runs_the_image(image: str, docker_engine: DockerEn
 
 
 @pytest.mark.rig
+def test_containerd_pulls_and_runs_zstandard_layers(
+    embedded: Embedded, docker_engine: DockerEngine
+) -> None:
+    image = embedded.build("pull/packed", "two", compression="zstd")["image"]
+    docker_engine.ctr("images", "pull", "--plain-http", image)
+    ran = docker_engine.ctr("run", "--rm", "--net-host", image, "packs", "/opt/kitbag/start", "one")
+    assert ran.stdout == "one 2.0\n"
+
+
+@pytest.mark.rig
 def test_docker_pulls_wheels_of_one_layer_that_bring_the_same_folders_and_files(
     embedded: Embedded, index: WheelFactory, docker_engine: DockerEngine
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from builder.stores.open import open_store
 from catalog import builds, runs, versions
 from catalog.engine import reading, writing
 from catalog.states import BuildState
-from worker import building, identity
+from worker import building, identity, verifying
 
 from .conftest import Site, tiny_base
 
@@ -43,6 +44,27 @@ def test_versions_stay_until_an_upgrade_is_asked_for(site: Site) -> None:
     upgraded = site.made("one", upgrade=True)
     assert [p["version"] for p in kept.packages if p["name"] == "one"] == ["1.0"]
     assert [p["version"] for p in upgraded.packages if p["name"] == "one"] == ["2.0"]
+
+
+def test_layers_are_packed_as_the_request_says_or_else_the_setting(make_site: Make) -> None:
+    site = make_site(layer_compression="zstd")
+
+    def types(version: versions.Version) -> set[str]:
+        found = LayoutStore(site.layout).manifest("alice/gan", version.digest)
+        assert found is not None
+        return {layer["mediaType"].rpartition("+")[2] for layer in json.loads(found.data)["layers"]}
+
+    packed, asked = site.made("one"), site.made("one", compression="gzip")
+    assert types(packed) == {"gzip", "zstd"}, "the base and Kitbag's own layers stay gzip"
+    assert types(asked) == {"gzip"}
+    again = site.made("one", environment="alice/gan")
+    assert again.digest == packed.digest
+    with reading(site.engine) as session:
+        build = builds.get(session, again.build_id)
+        assert build.stats is not None and build.stats["layers_new"] == 0, "known by its own key"
+        assert build.stats["bytes_downloaded"] == 0
+    verdict = verifying.run(site.kit, f"alice/gan:{again.number}", lambda _: None)
+    assert verdict["equal"]
 
 
 def test_commit_and_branch_of_a_repository_are_told(site: Site, git_server: GitServer) -> None:

@@ -69,6 +69,11 @@ _REQUEST = (
         help="Which index a package comes from, as for uv; first-index by default.",
     ),
     click.option("--exclude-newer", metavar="DATE", help="Take no file uploaded after that day."),
+    click.option(
+        "--compression",
+        type=click.Choice(["gzip", "zstd"]),
+        help="How layers are packed; the server's choice by default.",
+    ),
     click.option("--upgrade", is_flag=True, help="Resolve anew, not from the last lock."),
 )
 

@@ -150,5 +150,5 @@ def rebuilt(machine: Machine, lock: Lock, base: Base, folder: Path) -> str:
     )
     assert done.returncode == 0, (machine, done.stderr[-2000:])
     owner = os.geteuid() if machine.owner is None else machine.owner
-    assert {path.stat().st_uid for path in (folder / "layers").rglob("*.tar.gz")} == {owner}
+    assert {path.stat().st_uid for path in (folder / "layers").rglob("*.layer")} == {owner}
     return done.stdout.strip()

@@ -392,7 +392,7 @@ downloader = Downloader(folder / "wheels", HostPolicy(private=True))
 recipe = Recipe("/opt/env", "3.11", None)
 cache = LayerCache(folder / "layers")
 with Maker(recipe, cache, downloader, None, lambda: None, lambda _: None) as maker:
-    print(maker.layer("0" * 64, maker.begin([wheel]))[1].digest)
+    print(maker.layer([wheel], maker.begin([wheel]))[1].digest)
 """
 
 
