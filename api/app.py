@@ -24,6 +24,10 @@ from api.http.request_id import RequestId
 from api.jobs.routes import rebases, verifications
 from api.metrics.middleware import Counted
 from api.metrics.registry import Metrics
+from api.pages.actions import router as page_actions
+from api.pages.actions import sign_in_router
+from api.pages.render import problem_page, static_files
+from api.pages.routes import router as pages
 from api.pins.routes import router as pins
 from api.plans.routes import router as plans
 from api.problems import Slug, declared, handlers
@@ -73,6 +77,11 @@ def create_app(settings: ApiSettings, queue: Queue | None = None) -> FastAPI:
     app.state.probe = Probe(engine, services.queue)
     for router in (builds, plans, environments, resolve, pins, bases, verifications, rebases):
         app.include_router(router, dependencies=[Depends(require_token)], responses=_ANY_ROUTE)
+    for router in (pages, page_actions):
+        app.include_router(router, dependencies=[Depends(require_token)])
+    app.include_router(sign_in_router)
+    app.mount("/static", static_files())
+    app.state.problem_page = problem_page
     app.include_router(pulls)
     app.include_router(health)
     handlers.install(app)

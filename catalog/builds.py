@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import BindParameter, ScalarSelect, and_, bindparam, or_, select, update
+from sqlalchemy import BindParameter, ScalarSelect, and_, bindparam, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -163,6 +163,23 @@ def listing(
     if before is not None:
         statement = statement.where(Build.id < before)
     return session.scalars(statement.order_by(Build.id.desc()).limit(limit)).all()
+
+
+def newest(session: Session, environment_ids: Collection[int]) -> Mapping[int, Build]:
+    """The newest build of each of the environments that has one, in one query."""
+    last = (
+        select(func.max(Build.id))
+        .where(Build.environment_id.in_(environment_ids))
+        .group_by(Build.environment_id)
+    )
+    found = session.scalars(select(Build).where(Build.id.in_(last)))
+    return {build.environment_id: build for build in found}
+
+
+def at_work(session: Session, limit: int) -> Sequence[Build]:
+    """At most `limit` builds that have not ended, the newest first."""
+    statement = select(Build).where(Build.state.in_(ACTIVE)).order_by(Build.id.desc())
+    return session.scalars(statement.limit(limit)).all()
 
 
 def request_cancel(session: Session, build_id: str) -> Build:

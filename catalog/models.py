@@ -146,6 +146,14 @@ class VersionRef(Model):
     moved_at: Mapped[datetime] = mapped_column(default=utcnow)
 
 
+class PackageName(Model):
+    """A package that some version holds or held."""
+
+    __tablename__ = "package_names"
+
+    name: Mapped[str] = mapped_column(String(255), primary_key=True)
+
+
 class LayerRow(Model):
     """A layer that was made before: what it was made from (`key`) and what came out."""
 

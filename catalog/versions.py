@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session, undefer
 
-from catalog import environments
+from catalog import environments, packages
 from catalog.errors import VersionNotFoundError
 from catalog.models import Environment, Json, Lock, Version, VersionRef
 from catalog.text import storable
@@ -81,6 +81,7 @@ def add(
         created_by=created_by,
     )
     session.add(version)
+    packages.keep(session, (str(package["name"]) for package in facts.packages))
     session.flush()
     for branch in facts.branches:
         insert_or_update(

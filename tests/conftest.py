@@ -14,6 +14,8 @@ from typing import TypeVar
 
 import pytest
 from hypothesis import settings
+from playwright.sync_api import Browser
+from rig.browser import chromium
 from rig.cluster import Cluster
 from rig.cluster import cluster as start_cluster
 from rig.disk import disk_factory
@@ -180,6 +182,13 @@ def helm() -> Helm:
     """
     with needed():
         return build_helm(Path(__file__).parents[1] / ".cache/rig")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium. Not for a module with event loops of its own: Playwright runs one."""
+    with part(chromium()) as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
+from api.auth import session
 from api.problems import ProblemError, Slug
 from api.services import Services
 
@@ -20,11 +21,13 @@ _scheme = HTTPBearer(auto_error=False, description="The value of KITBAG_API_TOKE
 
 
 async def require_token(request: Request, _shown: Annotated[object, Depends(_scheme)]) -> None:
-    """Refuse a call without the service's token, if it has one."""
+    """Refuse a call without the service's token or a session, if the service has a token."""
     services: Services = request.app.state.services
     token = services.settings.api_token
     if token is None:
         _require_loopback(request)
+        return
+    if session.is_signed_in(request):
         return
     kind, _, shown = request.headers.get("authorization", "").partition(" ")
     if kind.lower() != "bearer" or not _same(shown.strip(), token.get_secret_value()):
@@ -71,7 +74,8 @@ def _require_loopback(request: Request) -> None:
     """Without a token, keep out web pages in a browser on this machine.
 
     A page can send requests to loopback, and by rebinding its own name to 127.0.0.1 read the
-    answers; then the Host is its name. `Sec-Fetch-Site` tells of a page of another site.
+    answers; then the Host is its name. `Sec-Fetch-Site` tells of a page of another site, which may
+    link here but not send anything.
     """
     if not _is_loopback(request.headers.get("host", "")):
         raise ProblemError(
@@ -79,11 +83,22 @@ def _require_loopback(request: Request) -> None:
             "This server has no token and answers to localhost only; set KITBAG_API_TOKEN to use "
             "it under another name.",
         )
-    if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+    from_elsewhere = request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
+    if from_elsewhere and not _is_link(request):
         raise ProblemError(
             Slug.FORBIDDEN,
             "A page of another web site sent this; set KITBAG_API_TOKEN to call the API from it.",
         )
+
+
+def _is_link(request: Request) -> bool:
+    """Whether a person followed a link here: the answer is shown to them and to no page."""
+    headers = request.headers
+    return (
+        request.method == "GET"
+        and headers.get("sec-fetch-mode") == "navigate"
+        and headers.get("sec-fetch-dest") == "document"
+    )
 
 
 def _is_loopback(host: str) -> bool:

@@ -176,3 +176,21 @@ def _refused(reason: str, name: str = "") -> ProblemError:
         f"The archive is refused because {reason}; pack the folder again.",
         about={"file": shown} if shown else None,
     )
+
+
+def read_text(settings: ApiSettings, sha256: str, name: str) -> str | None:
+    """The text of a file at the top of a kept archive; None where there is none to show."""
+    try:
+        with (
+            (folder(settings) / sha256).open("rb") as file,
+            tarfile.open(fileobj=file, mode="r:*") as archive,
+        ):
+            for member in archive:
+                if member.isfile() and member.name.removeprefix("./") == name:
+                    if member.size > settings.max_text_bytes:
+                        return None
+                    found = archive.extractfile(member)
+                    return None if found is None else found.read().decode()
+    except (OSError, UnicodeDecodeError, *_DAMAGED):
+        pass
+    return None

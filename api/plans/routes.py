@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from functools import partial
-
-from anyio import to_thread
 from fastapi import APIRouter
 
 from api.builds.body import OPENAPI_BODY, RequestDep
@@ -35,13 +31,4 @@ async def create_plan(asked: RequestDep, services: ServicesDep) -> Plan:
 
     The request is that of `POST /v1/builds`; nothing is built or kept.
     """
-    timeout_s = services.settings.plan_timeout_s
-    call = partial(service.plan, services.engine, services.queue, asked, timeout_s)
-    try:
-        # Threads of their own: plans that wait for a worker may not hold up other requests.
-        async with asyncio.timeout(timeout_s + 1):
-            return await to_thread.run_sync(
-                call, limiter=services.plan_slots, abandon_on_cancel=True
-            )
-    except TimeoutError as error:
-        raise service.no_answer(timeout_s) from error
+    return await service.answered(services, asked)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+from anyio import to_thread
 from pydantic import ValidationError
 from sqlalchemy import Engine
 
@@ -14,12 +17,27 @@ from api.environments.schemas import Package, PackageChange
 from api.plans.schemas import Plan, WorkerPlan
 from api.problems import ProblemError, Slug
 from api.queue import PlanRefusedError, Queue
+from api.services import Services
 from catalog import diff, versions
 from catalog.engine import reading
 from catalog.errors import EnvironmentNotFoundError, VersionNotFoundError
 from catalog.models import Json
 
 log = logging.getLogger(__name__)
+
+
+async def answered(services: Services, request: NormalRequest) -> Plan:
+    """The plan for a request, waited for as long as the settings say; raises like `plan`."""
+    timeout_s = services.settings.plan_timeout_s
+    call = partial(plan, services.engine, services.queue, request, timeout_s)
+    try:
+        # Threads of their own: plans that wait for a worker may not hold up other requests.
+        async with asyncio.timeout(timeout_s + 1):
+            return await to_thread.run_sync(
+                call, limiter=services.plan_slots, abandon_on_cancel=True
+            )
+    except TimeoutError as error:
+        raise _no_answer(timeout_s) from error
 
 
 def plan(engine: Engine, queue: Queue, request: NormalRequest, timeout_s: float) -> Plan:
@@ -31,7 +49,7 @@ def plan(engine: Engine, queue: Queue, request: NormalRequest, timeout_s: float)
     except PlanRefusedError as error:
         raise ProblemError.told(error.problem) from error
     except TimeoutError as error:
-        raise no_answer(timeout_s) from error
+        raise _no_answer(timeout_s) from error
     except ValidationError as error:
         log.exception("a worker answered a plan that the API does not understand")
         raise ProblemError(
@@ -48,7 +66,7 @@ def plan(engine: Engine, queue: Queue, request: NormalRequest, timeout_s: float)
     )
 
 
-def no_answer(timeout_s: float) -> ProblemError:
+def _no_answer(timeout_s: float) -> ProblemError:
     """No worker answered in time."""
     return ProblemError(
         Slug.UNAVAILABLE,

@@ -42,15 +42,24 @@ def install(app: FastAPI) -> None:
 
 
 def response_to(request: Request, error: ProblemError) -> Response:
-    """The error as the response that fits the path."""
+    """The error as the response that fits the path, and for a person at a page as a page."""
     if is_pull(request.url.path):
         return pull_error(error)
+    show = getattr(request.app.state, "problem_page", None) if "app" in request.scope else None
+    if show is not None and _is_page(request):
+        page: Response = show(request, error)
+        return page
     return JSONResponse(
         error.as_problem(request.url.path).model_dump(exclude_none=True),
         status_code=error.status,
         headers=error.headers,
         media_type=MEDIA_TYPE,
     )
+
+
+def _is_page(request: Request) -> bool:
+    programs = request.url.path.startswith(("/v1/", "/metrics", "/healthz", "/readyz", "/docs"))
+    return not programs and "text/html" in request.headers.get("accept", "")
 
 
 async def _on_problem(request: Request, error: Exception) -> Response:

@@ -1,0 +1,1 @@
+"""The web pages at `/`: rendered by the server, readable without JavaScript, quicker with it."""
