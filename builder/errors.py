@@ -71,6 +71,25 @@ class EngineNeededError(BuildError):
     type = "engine-needed"
 
 
+class EngineUnreachableError(BuildError):
+    """The container engine did not answer, or stopped answering half-way."""
+
+    type = "engine-unreachable"
+    transient = True
+
+
+class EngineBuildError(BuildError):
+    """A step of an engine's build failed, or its Dockerfile can't be built."""
+
+    type = "build-failed"
+
+
+class LimitExceededError(BuildError):
+    """A build used more memory or disk than it may."""
+
+    type = "limit-exceeded"
+
+
 class UnresolvableError(BuildError):
     """No set of versions satisfies the requirements."""
 

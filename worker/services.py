@@ -8,6 +8,9 @@ import threading
 from functools import cached_property, lru_cache
 
 from builder.download import Downloader
+from builder.engines.client import Builder
+from builder.engines.open import EngineKind, open_engine
+from builder.engines.protocol import Engine, Limits
 from builder.layered import Tools
 from builder.layers.bytecode import Compiler, find_interpreter
 from builder.layers.cache import LayerCache
@@ -56,6 +59,32 @@ class Services:
     def scratch(self) -> Scratch:
         """The process's own folder for what is gone when a build ends."""
         return Scratch(self.settings.cache_root / "scratch")
+
+    @cached_property
+    def containers(self) -> Engine | None:
+        """The container engine, None where none is configured."""
+        settings = self.settings
+        if settings.engine == "none":
+            return None
+        return open_engine(
+            EngineKind(settings.engine),
+            settings.engine_address,
+            certs=settings.engine_certs,
+            builder=Builder(settings.engine_builder),
+            network=settings.engine_network,
+            scratch=self.scratch.path,
+        )
+
+    @property
+    def engine_limits(self) -> Limits:
+        """What the engine may use for one build."""
+        settings = self.settings
+        return Limits(
+            cpus=settings.engine_cpus,
+            memory_bytes=settings.engine_memory_bytes,
+            disk_bytes=settings.engine_disk_bytes,
+            timeout_s=settings.build_timeout_s,
+        )
 
     @cached_property
     def _downloader(self) -> Downloader:

@@ -68,6 +68,28 @@ class WorkerSettings(QueueSettings):
         "gzip", description="How layers are packed, unless a request says otherwise."
     )
 
+    engine: Literal["docker", "none"] = Field(
+        "none", description="The kind of container engine, if any."
+    )
+    engine_address: str = Field(
+        "unix:///var/run/docker.sock", description="unix:///PATH or tcp://HOST:PORT."
+    )
+    engine_certs: Path | None = Field(None, description="ca.pem, cert.pem and key.pem, for TLS.")
+    engine_builder: Literal["auto", "buildkit", "classic"] = Field(
+        "auto", description="What a Docker Engine builds with."
+    )
+    engine_network: str = Field(
+        "default", pattern=r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", description="What steps are on."
+    )
+    engine_cpus: float | None = Field(None, gt=0, description="Cores for one build.")
+    engine_memory_bytes: int | None = Field(None, ge=16 << 20, description="Memory for one build.")
+    engine_disk_bytes: int | None = Field(
+        None, ge=16 << 20, description="Disk for one build, its image included."
+    )
+    engine_cache: str | None = Field(
+        None, description="A repository of the registry for the engine's cache."
+    )
+
     local: bool = Field(False, description="Only its own user reaches this server: no host rules.")
     allowed_hosts: Annotated[frozenset[str], NoDecode, BeforeValidator(_listed)] = Field(
         frozenset(), description="Private hosts and networks that sources may name."

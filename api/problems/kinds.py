@@ -41,6 +41,9 @@ class Slug(StrEnum):
     NOT_VERIFIABLE = "not-verifiable"
     JOB_NOT_FOUND = "job-not-found"
     ENGINE_NEEDED = "engine-needed"
+    ENGINE_UNREACHABLE = "engine-unreachable"
+    BUILD_FAILED = "build-failed"
+    LIMIT_EXCEEDED = "limit-exceeded"
     SPEC_REFUSED = "spec-refused"
     UNAVAILABLE = "unavailable"
     INTERNAL = "internal"
@@ -84,6 +87,9 @@ KINDS: Mapping[Slug, Kind] = {
     Slug.NOT_VERIFIABLE: Kind("The version can't be built again here", 422),
     Slug.JOB_NOT_FOUND: Kind("There is no such verification or rebase", 404),
     Slug.ENGINE_NEEDED: Kind("A container engine is needed", 422),
+    Slug.ENGINE_UNREACHABLE: Kind("The container engine did not answer", 502),
+    Slug.BUILD_FAILED: Kind("A step of the build failed", 422),
+    Slug.LIMIT_EXCEEDED: Kind("The build used too much", 422),
     Slug.SPEC_REFUSED: Kind("The manifest can't be pinned", 422),
     Slug.UNAVAILABLE: Kind("A part of the service does not answer", 503),
     Slug.INTERNAL: Kind("Something went wrong in the service", 500),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shlex
 import shutil
@@ -11,24 +10,20 @@ import subprocess
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import IO, Self
 
 from builder.bases.apt import Source, acquire_settings
-from builder.cores import cores
 from builder.errors import BaseNotFoundError, DiskFullError, IndexUnreachableError, TimedOutError
-from builder.layers.gz import member
-from builder.model import LAYER_TYPE, Descriptor, Layer
+from builder.layers.compress import compress
+from builder.model import Layer
 
 ESSENTIAL = ("ca-certificates", "python3", "python3-venv")
 """What every Debian base holds: the interpreter, with ensurepip, and the means to verify TLS."""
 
-_CHUNK_BYTES = 4 << 20
-_AHEAD = 4
 _GRACE_S = 30
 _PASSED_ON = ("HOME", "TMPDIR", "http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
 _UNWANTED = ("/usr/share/man/*", "/usr/share/locale/*", "/usr/share/doc/*")
@@ -69,7 +64,13 @@ def bootstrap(
             start_new_session=True,
         )
         with _Watched(process, sources, say, timeout_s) as watched:
-            layer = _compress(watched.output, target)
+            try:
+                layer = compress(watched.output, target)
+            except OSError as error:
+                raise DiskFullError(
+                    f"The layer can't be written ({error.strerror}); free some space in the cache "
+                    "folder."
+                ) from error
     return layer
 
 
@@ -194,35 +195,3 @@ class _Watched:
         return BaseNotFoundError(
             f"mmdebstrap could not make the root ({reason}); the lines above say why."
         )
-
-
-def _compress(tar: IO[bytes], target: Path) -> Layer:
-    """Compress a tar into gzip members of fixed pieces, several at a time, in order."""
-    plain, packed, size_bytes = hashlib.sha256(), hashlib.sha256(), 0
-    try:
-        with target.open("wb") as file, ThreadPoolExecutor(cores()) as pool:
-            for data in _ordered(pool, _pieces(tar, plain.update)):
-                packed.update(data)
-                size_bytes += file.write(data)
-    except OSError as error:
-        raise DiskFullError(
-            f"The layer can't be written ({error.strerror}); free some space in the cache folder."
-        ) from error
-    descriptor = Descriptor(LAYER_TYPE, f"sha256:{packed.hexdigest()}", size_bytes)
-    return Layer(descriptor, f"sha256:{plain.hexdigest()}")
-
-
-def _pieces(tar: IO[bytes], seen: Callable[[bytes], None]) -> Iterator[bytes]:
-    while piece := tar.read(_CHUNK_BYTES):
-        seen(piece)
-        yield piece
-
-
-def _ordered(pool: ThreadPoolExecutor, pieces: Iterator[bytes]) -> Iterator[bytes]:
-    running: deque[Future[bytes]] = deque()
-    for piece in pieces:
-        running.append(pool.submit(member, piece))
-        if len(running) > _AHEAD:
-            yield running.popleft().result()
-    while running:
-        yield running.popleft().result()

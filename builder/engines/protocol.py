@@ -8,8 +8,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from builder.model import Image, Platform
+from builder.model import Base, Image, Platform
 from builder.stores.protocol import Store
+
+OUT = "/out"
+"""The folder of an image whose files `Engine.files` gives."""
 
 
 class Network(StrEnum):
@@ -17,6 +20,16 @@ class Network(StrEnum):
 
     OPEN = "open"
     NONE = "none"
+
+
+class Limit(StrEnum):
+    """What an engine can hold one build to."""
+
+    CPU = "cpu"
+    MEMORY = "memory"
+    DISK = "disk"
+    TIME = "time"
+    NETWORK = "network"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +47,21 @@ class Limits:
 class Job:
     """One Dockerfile to build: `context` is a folder that holds it, and nothing that is secret.
 
-    `args` are build arguments, which stay in the image's history. `secrets` are files by id, which
-    steps mount with `RUN --mount=type=secret` and which stay nowhere. `target` is the stage.
-    `cache_repo` is a repository of the store that keeps the engine's cache from build to build.
+    `id` names the build, such as the catalog's, in all that the engine makes for it, so that a
+    sweep knows what a dead worker left. `base` is an image of the store: the engine gets it first,
+    and the build argument `BASE` is the name to start FROM. `args` are more build arguments, which
+    stay in the image's history. `secrets` are files by id, which steps mount with `RUN
+    --mount=type=secret` and which stay nowhere. `target` is the stage. `cache_repo` is a repository
+    of the store, a registry, that keeps the engine's cache from build to build.
     """
 
+    id: str
     context: Path
     repo: str
     platform: Platform
     dockerfile: str = "Dockerfile"
     target: str | None = None
+    base: Base | None = None
     args: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, Path] = field(default_factory=dict)
@@ -59,7 +77,15 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """What people call it, such as `docker 28.2`."""
+        """What people call it, such as `docker 28.2`; asks the engine."""
+
+    @property
+    def honours(self) -> frozenset[Limit]:
+        """The limits that it holds a single build to; the others are the operator's to set."""
+
+    @property
+    def mounts(self) -> bool:
+        """Whether Dockerfiles may use `RUN --mount`, and so secrets and caches."""
 
     def build(
         self,
@@ -71,7 +97,29 @@ class Engine(Protocol):
     ) -> Image:
         """Build, put the image into `job.repo` of the store, and read its digest back from there.
 
-        `log` gets each line of output as it comes, unredacted. Raises EngineBuildError when a step
-        fails, LimitExceededError at a limit, CancelledError soon after `cancelled` says so. However
-        it ends, no container, image, network or temporary folder stays behind.
+        `log` gets each line of output as it comes; only what is in `job.secrets` and the engine's
+        own logins is hidden in them. Raises EngineBuildError when a step fails, TimedOutError and
+        LimitExceededError at a limit, DiskFullError, CancelledError soon after `cancelled` says so.
+        However it ends, no container, image, network or temporary folder stays behind.
+        """
+
+    def files(
+        self,
+        job: Job,
+        store: Store,
+        into: Path,
+        *,
+        log: Callable[[str], None],
+        cancelled: Callable[[], bool],
+    ) -> tuple[Path, ...]:
+        """Build, and put the regular files of the image's folder `/out` into a folder of ours.
+
+        The image goes nowhere; `job.repo` is not used. Names are as in the image, flat; other
+        kinds of files are left out. Raises what `build` raises.
+        """
+
+    def sweep(self, alive: Callable[[str], bool]) -> int:
+        """Remove what builds left in the engine whose id is not `alive`; returns how many things.
+
+        `alive` is asked after the engine was, so that a build that begins meanwhile is spared.
         """

@@ -99,6 +99,20 @@ class RegistryStore:
     def name(self) -> str:
         return f"{self._host}/{self._prefix}" if self._prefix else self._host
 
+    @property
+    def host(self) -> str:
+        """Where it answers: `host[:port]`."""
+        return self._host
+
+    @property
+    def plain_http(self) -> bool:
+        """Whether it is spoken to without TLS."""
+        return self._transport.base.scheme == "http"
+
+    def login(self) -> Login | None:
+        """Who we are there, for a container engine that pulls and pushes itself; asked anew."""
+        return self._login()
+
     def reference(self, repo: str, digest: str) -> str:
         return f"{self.name}/{check_repo(repo)}@{check_digest(digest)}"
 

@@ -84,3 +84,9 @@ def test_a_request_names_one_source() -> None:
         parse({"environment": "a/b"})
     with pytest.raises(ValidationError):
         parse(known | {"source": {"upload": {"sha256": "../../etc/passwd"}}})
+
+
+def test_the_container_engine_is_none_unless_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings(monkeypatch).engine == "none"
+    named = settings(monkeypatch, KITBAG_ENGINE="docker", KITBAG_ENGINE_MEMORY_BYTES="2147483648")
+    assert (named.engine, named.engine_memory_bytes) == ("docker", 2 << 30)

@@ -1,0 +1,39 @@
+"""The engine that the operator's settings name."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+
+from builder.engines.address import Address
+from builder.engines.client import Builder
+from builder.engines.docker import DockerEngine
+from builder.engines.protocol import Engine
+
+
+class EngineKind(StrEnum):
+    """The kinds of container engines that are spoken to."""
+
+    DOCKER = "docker"
+
+
+def open_engine(
+    kind: EngineKind,
+    address: str,
+    *,
+    certs: Path | None = None,
+    builder: Builder = Builder.AUTO,
+    network: str = "default",
+    scratch: Path | None = None,
+) -> Engine:
+    """The engine at an address; nothing is asked of it yet.
+
+    `certs` holds ca.pem, cert.pem and key.pem for TLS. `builder` and `network` are a Docker
+    Engine's own. `scratch` is where images lie on their way into a layout. Raises InvalidSpecError
+    for an address or a folder of certificates that can't be used.
+    """
+    match kind:
+        case EngineKind.DOCKER:
+            return DockerEngine(
+                Address(address, certs), builder=builder, network=network, scratch=scratch
+            )
