@@ -37,6 +37,7 @@ from api.queue import Queue, WorkerQueue
 from api.services import Services
 from api.settings import ApiSettings
 from catalog.engine import make_engine
+from kitbag.specs import of_file
 
 _ANY_ROUTE = declared(
     Slug.INVALID_REQUEST, Slug.UNAUTHORIZED, Slug.FORBIDDEN, Slug.UNAVAILABLE, Slug.INTERNAL
@@ -46,8 +47,10 @@ _ANY_ROUTE = declared(
 def create_app(settings: ApiSettings, queue: Queue | None = None) -> FastAPI:
     """The API over a migrated catalog; `queue` is the workers' own unless another is given.
 
-    Without `settings.api_token` the caller must listen on loopback only.
+    Without `settings.api_token` the caller must listen on loopback only. Raises KindsError for a
+    table of kinds that can't be read.
     """
+    kinds = of_file(settings.kinds)
     engine = make_engine(settings.database_url)
     services = Services(
         settings=settings,
@@ -56,6 +59,7 @@ def create_app(settings: ApiSettings, queue: Queue | None = None) -> FastAPI:
         hub=Hub(engine, poll_s=settings.event_poll_s),
         metrics=Metrics(engine),
         layout=None if settings.layout is None else Layout(settings.layout),
+        kinds=kinds,
         plan_slots=CapacityLimiter(settings.max_plans),
         tell_slots=CapacityLimiter(4),
     )

@@ -14,6 +14,7 @@ from api.metrics.registry import Metrics
 from api.pulls.layout import Layout
 from api.queue import Queue
 from api.settings import ApiSettings
+from kitbag.specs import Kinds
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Services:
     hub: Hub
     metrics: Metrics
     layout: Layout | None
+    kinds: Kinds
     plan_slots: CapacityLimiter
     tell_slots: CapacityLimiter
 

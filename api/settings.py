@@ -24,6 +24,8 @@ class ApiSettings(BaseSettings):
     layout: Path | None = Field(None, description="The OCI image layout that /v2 serves, if any.")
     api_token: SecretStr | None = Field(None, description="What callers must show, if anything.")
 
+    kinds: Path | None = Field(None, description="More kinds for pins (docs/pin.md).")
+
     max_json_bytes: int = Field(_MIB, gt=0)
     max_archive_bytes: int = Field(64 * _MIB, gt=0)
     max_unpacked_bytes: int = Field(1024 * _MIB, gt=0)

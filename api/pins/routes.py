@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from api.pins import service
 from api.pins.schemas import Pinned, PinRequest
 from api.problems import Slug, declared
-from api.services import EngineDep
+from api.services import ServicesDep
 
 router = APIRouter(prefix="/v1/pins", tags=["pins"])
 
@@ -19,9 +19,10 @@ router = APIRouter(prefix="/v1/pins", tags=["pins"])
         Slug.TOO_LARGE, Slug.ENVIRONMENT_NOT_FOUND, Slug.VERSION_NOT_FOUND, Slug.SPEC_REFUSED
     ),
 )
-def pin(asked: PinRequest, engine: EngineDep) -> Pinned:
+def pin(asked: PinRequest, services: ServicesDep) -> Pinned:
     """Write digests into a manifest: into the user's containers and `kitbag://` references.
 
-    Every byte outside the image values stays as it is.
+    Every byte outside the image values, and of what is needed to pull them where asked for, stays
+    as it is.
     """
-    return service.pin(engine, asked)
+    return service.pin(services.engine, services.kinds, asked)

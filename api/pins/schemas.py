@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Annotated
 
-from kitbag.specs import Change
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from kitbag.specs import Change, PullPolicy
+
+SecretName = Annotated[
+    str,
+    StringConstraints(
+        max_length=253,
+        pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$",
+    ),
+]
 
 
 class PinRequest(BaseModel):
@@ -18,10 +28,14 @@ class PinRequest(BaseModel):
     environment: str | None = Field(None, max_length=400, description="NAMESPACE/NAME[:VERSION]")
     image: str | None = Field(None, max_length=1024, description="An image reference.")
     container: str | None = Field(None, max_length=253, description="The user's container.")
+    pull_secrets: list[SecretName] = Field(
+        default_factory=list, max_length=20, description="Added where the image is pulled."
+    )
+    pull_policy: PullPolicy | None = Field(None, description="Set beside the image.")
 
 
 class PinnedImage(BaseModel):
-    """One image that was changed; `line` counts from 1 in the text that was sent."""
+    """One value that was changed; `line` counts from 1 in the text that was sent."""
 
     kind: str
     name: str

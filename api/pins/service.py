@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
@@ -13,20 +15,25 @@ from kitbag import specs
 from kitbag.refs import EnvRef
 
 
-def pin(engine: Engine, asked: PinRequest) -> Pinned:
+def pin(engine: Engine, kinds: specs.Kinds, asked: PinRequest) -> Pinned:
     """The pinned text; raises ProblemError, EnvironmentNotFoundError or VersionNotFoundError."""
     if asked.environment is not None and asked.image is not None:
         raise ProblemError(
             Slug.INVALID_REQUEST, "Give environment or image, not both; each names one image."
         )
     with reading(engine) as session:
-        target = _target(session, asked)
+        target = replace(
+            _target(session, asked),
+            pull_secrets=tuple(dict.fromkeys(asked.pull_secrets)),
+            pull_policy=asked.pull_policy,
+        )
         try:
             pinned = specs.pin(
                 asked.text.encode(),
                 target,
                 container=asked.container,
                 filename=asked.filename or "-",
+                kinds=kinds,
             )
         except specs.SpecError as error:
             place: dict[str, str | int] = {"file": error.file}

@@ -1,7 +1,7 @@
 """Where the server is and which token it takes: arguments, environment, `kitbag login`'s file.
 
 The file is `$XDG_CONFIG_HOME/kitbag/config.toml` (`~/.config` by default), readable by its owner
-alone, with one `url` and at most one `token`.
+alone, with one `url`, at most one `token`, and as `kinds` the path of a table of kinds, if any.
 """
 
 from __future__ import annotations
@@ -20,16 +20,20 @@ DEFAULT_URL = "http://127.0.0.1:8484"
 
 _MAX_BYTES = 64 * 1024
 # What `save` writes: TOML whose basic strings are also JSON strings. Python 3.10 has no tomllib.
-_LINE = re.compile(r'\s*(url|token)\s*=\s*("(?:[^"\\]|\\.)*")\s*(?:#.*)?')
+_LINE = re.compile(r'\s*(url|token|kinds)\s*=\s*("(?:[^"\\]|\\.)*")\s*(?:#.*)?')
 _IGNORED = re.compile(r"\s*(?:#.*)?")
 
 
 @dataclass(frozen=True)
 class Config:
-    """A server's address, without a slash at its end, and the token to show there."""
+    """A server's address, without a slash at its end, and the token to show there.
+
+    `kinds` is the path of a table of kinds for `pin`, relative to the configuration file.
+    """
 
     url: str
     token: str | None = field(default=None, repr=False)
+    kinds: str | None = None
 
 
 def path() -> Path:
@@ -58,6 +62,16 @@ def load(url: str | None = None, token: str | None = None) -> Config:
     if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
         raise KitbagError("the token has characters that no token has: copy it once more")
     return Config(url, token)
+
+
+def kinds() -> Path | None:
+    """The user's table of kinds: that of KITBAG_KINDS, else that of the file, else none."""
+    given = os.environ.get("KITBAG_KINDS")
+    if given:
+        return Path(given)
+    file = path()
+    saved = read(file)
+    return file.parent / Path(saved.kinds).expanduser() if saved and saved.kinds else None
 
 
 def checked(url: str) -> str:
@@ -89,8 +103,9 @@ def read(file: Path) -> Config | None:
         if match:
             values[match[1]] = json.loads(match[2])
         elif not _IGNORED.fullmatch(line):
-            raise KitbagError(f'{file}:{number}: only url = "…" and token = "…" are known here')
-    return Config(checked(values.get("url", DEFAULT_URL)), values.get("token") or None)
+            raise KitbagError(f'{file}:{number}: only url, token and kinds = "…" are known here')
+    url = checked(values.get("url", DEFAULT_URL))
+    return Config(url, values.get("token") or None, values.get("kinds") or None)
 
 
 def save(config: Config) -> Path:
@@ -99,6 +114,8 @@ def save(config: Config) -> Path:
     text = f"url = {json.dumps(config.url)}\n"
     if config.token:
         text += f"token = {json.dumps(config.token)}\n"
+    if config.kinds:
+        text += f"kinds = {json.dumps(config.kinds)}\n"
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         # mkstemp's files are 0600 from the start.

@@ -10,13 +10,13 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from kitbag.errors import KitbagError, UnreachableError
 from kitbag.refs import EnvRef
-from kitbag.specs import Change, SpecError, Target, expand, images, pin
+from kitbag.specs import Change, Kinds, PullPolicy, SpecError, Target, expand, images, pin
 from kitbag.specs.source import MAX_BYTES
 
 if TYPE_CHECKING:
@@ -126,8 +126,25 @@ class Resolver:
             self._client.close()
 
 
-def target(env: str | None, image: str | None, resolver: Resolver) -> Target:
+@dataclass(frozen=True)
+class Wish:
+    """What the command line asks for: an image or an environment's, in which container, with what
+    it takes to pull it."""
+
+    env: str | None = None
+    image: str | None = None
+    container: str | None = None
+    pull_secrets: tuple[str, ...] = ()
+    pull_policy: PullPolicy | None = None
+
+
+def target(wish: Wish, resolver: Resolver) -> Target:
     """What to pin: an image as it is, an environment's image, or only what files ask for."""
+    found = _target(wish.env, wish.image, resolver)
+    return replace(found, pull_secrets=wish.pull_secrets, pull_policy=wish.pull_policy)
+
+
+def _target(env: str | None, image: str | None, resolver: Resolver) -> Target:
     if image is not None:
         return Target(image=image)
     if env is None:
@@ -139,17 +156,19 @@ def target(env: str | None, image: str | None, resolver: Resolver) -> Target:
     return Target(image=resolver(str(ref)), env=ref, resolve=resolver)
 
 
-def pinned(manifest: Manifest, wanted: Target, container: str | None) -> Outcome:
-    """The outcome for one file.
+def pinned(
+    manifest: Manifest, wanted: Target, container: str | None, kinds: Kinds | None = None
+) -> Outcome:
+    """The outcome for one file; `kinds` is the table, that of Kitbag by default.
 
     Raises UnreachableError: without its server no other file can be pinned either.
     """
     try:
         data = manifest.read()
-        done = pin(data, wanted, container=container, filename=manifest.name)
+        done = pin(data, wanted, container=container, filename=manifest.name, kinds=kinds)
         notes = done.notes
         silent = manifest.given and wanted.image and not (done.changes or done.skipped or notes)
-        if silent and not images(data, container=container, filename=manifest.name):
+        if silent and not images(data, container=container, filename=manifest.name, kinds=kinds):
             notes = ("no image that pin knows is in it",)
     except UnreachableError:
         raise

@@ -12,7 +12,7 @@ import sys
 import click
 
 from kitbag import __version__
-from kitbag.cli import bases, builds, environments, login, manifests
+from kitbag.cli import bases, builds, environments, kinds, login, manifests
 from kitbag.cli.output import clean
 from kitbag.errors import KitbagError
 
@@ -45,6 +45,7 @@ for _command in (
     bases.rebase,
     manifests.pin,
     manifests.apply,
+    kinds.specs,
     login.login,
 ):
     kitbag.add_command(_command)

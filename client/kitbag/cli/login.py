@@ -38,7 +38,8 @@ def login(url: str | None, token_stdin: bool, json_: bool) -> None:
             raise
         token = click.prompt(f"Token for {address}", hide_input=True, err=True).strip()
         _try(address, token)
-    file = config.save(config.Config(address, token))
+    saved = config.read(config.path())
+    file = config.save(config.Config(address, token, saved.kinds if saved else None))
     if json_:
         print_json({"url": address, "config": str(file)})
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -10,14 +11,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from kitbag.cli.kinds import table
 from kitbag.cli.output import as_json, clean, print_json
 from kitbag.errors import KitbagError
 
 if TYPE_CHECKING:
-    from kitbag.manifests import Outcome
+    from kitbag.manifests import Outcome, Wish
     from kitbag.specs import Change
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/names: DNS subdomain names.
+_SECRET = re.compile(
+    r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*"
+)
 
 _WOULD_CHANGE = 1
 _ERROR = 2
@@ -26,6 +33,18 @@ _TARGET = (
     click.option("--env", metavar="NS/NAME[:V]", help="Pin this environment's image."),
     click.option("--image", metavar="REF", help="Pin this image; asks no server."),
     click.option("--container", metavar="NAME", help="The container that is meant."),
+    click.option(
+        "--pull-secret",
+        "pull_secrets",
+        metavar="NAME",
+        multiple=True,
+        help="Add this secret to what pulls the image; may be given again.",
+    ),
+    click.option(
+        "--pull-policy",
+        type=click.Choice(["Always", "IfNotPresent", "Never"], case_sensitive=False),
+        help="Set imagePullPolicy beside the image.",
+    ),
 )
 
 
@@ -56,6 +75,8 @@ def pin(
     env: str | None,
     image: str | None,
     container: str | None,
+    pull_secrets: tuple[str, ...],
+    pull_policy: str | None,
     in_place: bool,
     output: Path | None,
     check: bool,
@@ -66,13 +87,15 @@ def pin(
 
     FILE may be a folder, which stands for every .yaml, .yml, .json, .ipynb and .pipeline below it,
     or - for stdin. Without --env and --image only kitbag:// references and kitbag.dev/environment
-    annotations are resolved. The result goes to stdout unless an option says otherwise.
+    annotations are resolved. The result goes to stdout unless an option says otherwise. `kitbag
+    specs ls` lists the kinds of objects.
     """
     if in_place + (output is not None) + (check or diff_) > 1:
         raise click.UsageError("-i, -o and --check or --diff exclude each other.")
     if (in_place or output) and "-" in files:
         raise click.UsageError("stdin has no place to be written to: leave out -i and -o.")
-    outcomes = _outcomes(files, env, image, container)
+    wish = _wish(env, image, container, pull_secrets, pull_policy)
+    outcomes = _outcomes(files, wish)
     if in_place or output:
         outcomes = _written(outcomes, output)
     _report(outcomes, quiet=not (in_place or output), json_=json_)
@@ -116,6 +139,8 @@ def apply(
     env: str | None,
     image: str | None,
     container: str | None,
+    pull_secrets: tuple[str, ...],
+    pull_policy: str | None,
     namespace: str | None,
     cluster: str | None,
     force_conflicts: bool,
@@ -130,7 +155,8 @@ def apply(
     from kitbag import kubectl
     from kitbag.manifests import joined
 
-    outcomes = [one for one in _outcomes((*files, *more), env, image, container) if _object(one)]
+    wish = _wish(env, image, container, pull_secrets, pull_policy)
+    outcomes = [one for one in _outcomes((*files, *more), wish) if _object(one)]
     _report(outcomes, quiet=True, json_=json_)
     if any(one.error for one in outcomes):
         click.echo("kitbag: nothing is applied: repair the files above", err=True)
@@ -159,11 +185,15 @@ def _object(outcome: Outcome) -> bool:
     return False
 
 
-def _outcomes(
-    files: Sequence[str], env: str | None, image: str | None, container: str | None
-) -> list[Outcome]:
-    from kitbag import manifests
-    from kitbag.specs import ImageRef
+def _wish(
+    env: str | None,
+    image: str | None,
+    container: str | None,
+    pull_secrets: tuple[str, ...],
+    pull_policy: str | None,
+) -> Wish:
+    from kitbag.manifests import Wish
+    from kitbag.specs import ImageRef, PullPolicy
 
     if env is not None and image is not None:
         raise click.UsageError("--env and --image exclude each other.")
@@ -172,11 +202,22 @@ def _outcomes(
             ImageRef.parse(image)
         except ValueError as error:
             raise KitbagError(str(error)) from error
+    for name in pull_secrets:
+        if not _SECRET.fullmatch(name):
+            raise KitbagError(f"{name!r} is no secret's name: small letters, digits, '-' and '.'")
+    policy = PullPolicy(pull_policy) if pull_policy else None
+    return Wish(env, image, container, tuple(dict.fromkeys(pull_secrets)), policy)
+
+
+def _outcomes(files: Sequence[str], wish: Wish) -> list[Outcome]:
+    from kitbag import manifests
+
+    kinds = table()
     resolver = manifests.Resolver()
     try:
-        wanted = manifests.target(env, image, resolver)
+        wanted = manifests.target(wish, resolver)
         return [
-            manifests.pinned(found, wanted, container)
+            manifests.pinned(found, wanted, wish.container, kinds)
             if isinstance(found, manifests.Manifest)
             else found
             for found in manifests.find(files)

@@ -21,9 +21,9 @@ from .errors import (
 from .files import expand
 from .image import ImageRef
 from .kinds import Kind, Kinds
-from .kinds_file import builtin, extended
+from .kinds_file import builtin, extended, of_file
 from .pin import images, pin
-from .report import Change, Found, Pinned, Resolver, Target
+from .report import Change, Found, Pinned, PullPolicy, Resolver, Target
 
 __all__ = [
     "AliasError",
@@ -39,6 +39,7 @@ __all__ = [
     "Kinds",
     "KindsError",
     "Pinned",
+    "PullPolicy",
     "RecompileError",
     "Resolver",
     "SharedImageError",
@@ -54,5 +55,6 @@ __all__ = [
     "expand",
     "extended",
     "images",
+    "of_file",
     "pin",
 ]

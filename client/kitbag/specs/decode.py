@@ -8,8 +8,9 @@ MAX_CHARS = 1000
 """Longer slices are left undecoded: no key, name or image reference is that long."""
 
 _FOLD = r"[ \t]*\r?\n(?:[ \t]*\r?\n)*[ \t]*"
-_LINES = re.compile(_FOLD)
-_ESCAPES = re.compile(
+LINES = re.compile(_FOLD)
+SINGLE = re.compile(rf"''|{_FOLD}")
+ESCAPES = re.compile(
     rf"\\(?P<joined>\r?\n(?:[ \t]*\r?\n)*[ \t]*)|\\(?P<code>x..|u....|U.{{8}}|.)|{_FOLD}", re.DOTALL
 )
 _NAMED = {
@@ -21,7 +22,7 @@ _NAMED = {
 def double_quoted(inner: str) -> str:
     """The text between double quotes, escapes and line folds undone."""
     if "\\" in inner or "\n" in inner:
-        return _ESCAPES.sub(_escaped, inner)
+        return ESCAPES.sub(escaped, inner)
     return inner
 
 
@@ -32,7 +33,7 @@ def single_quoted(inner: str) -> str:
 
 def plain(slice_: str) -> str:
     """A plain scalar; its lines are folded."""
-    return _LINES.sub(_folded, slice_) if "\n" in slice_ else slice_
+    return LINES.sub(folded, slice_) if "\n" in slice_ else slice_
 
 
 def block(header: str, body: str, indent: int) -> str | None:
@@ -48,15 +49,22 @@ def block(header: str, body: str, indent: int) -> str | None:
     return content + "\n" * (after if "+" in header else 1)
 
 
-def _folded(match: re.Match[str]) -> str:
+def folded(match: re.Match[str]) -> str:
+    """What a match of LINES says."""
     breaks = match[0].count("\n")
     return " " if breaks == 1 else "\n" * (breaks - 1)
 
 
-def _escaped(match: re.Match[str]) -> str:
+def unquoted(match: re.Match[str]) -> str:
+    """What a match of SINGLE says."""
+    return "'" if match[0] == "''" else folded(match)
+
+
+def escaped(match: re.Match[str]) -> str:
+    """What a match of ESCAPES says."""
     if match["joined"] is not None:
         return "\n" * (match["joined"].count("\n") - 1)
     code = match["code"]
     if code is None:
-        return _folded(match)
+        return folded(match)
     return _NAMED[code] if len(code) == 1 else chr(int(code[1:], 16))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -15,15 +16,17 @@ from .errors import (
     TooDeepError,
     WriteError,
 )
+from .image import ImageRef
 from .kinds import Choose, Form, Kind, Kinds, Part, Place, join, text_at
 from .nodes import Mapping, Node, Scalar, Sequence, real
 from .path import Hit, members, walk
 from .read import not_yaml_yet
-from .sites import Findings, Site
+from .sites import Findings, Secrets, Site, Text
 from .source import Source
 
 _DEFAULT_CONTAINER = 'metadata.annotations."kubectl.kubernetes.io/default-container"'
 _MAX_OBJECTS_DEEP = 8
+_MAYBE_IMAGE = re.compile(rf"image|containers|{SCHEME}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +42,34 @@ class _Object:
     environment: EnvRef | None
 
 
-class Finder:
-    """Finds the user's images in the documents of one file; `container` narrows them to a name."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What narrows the search: the user's container by name, the repository to be pinned."""
 
-    def __init__(self, source: Source, kinds: Kinds, container: str | None = None) -> None:
+    container: str | None = None
+    repository: str | None = None
+
+
+class Finder:
+    """Finds the user's images in the documents of one text."""
+
+    def __init__(self, source: Source, kinds: Kinds, wanted: Wanted) -> None:
         self.source = source
         self.kinds = kinds
-        self.container = container
+        self.container = wanted.container
+        self.repository = wanted.repository
 
-    def find(self, root: Node) -> Findings:
-        """The places in one document; none when its kind is not in the table."""
+    def find(self, root: Node, text: Text | None = None) -> Findings:
+        """The places in one document, which may be that of a text; none in a kind unknown."""
         findings = Findings()
-        self._object(findings, root, "", (), None, 0)
+        if text is None:
+            self._object(findings, root, "", (), None, 0)
+        else:
+            at = text.path + paths.INSIDE
+            kind = Kind(text.kind, places=text.places)
+            this = _Object(root, at, kind, text.kind, text.name, (), text.environment)
+            self._object(findings, root, at, (), this, text.depth)
+            self._places(findings, this, text.depth)
         unique = {(id(site.holder), site.key, site.path): site for site in findings.sites}
         findings.sites = list(unique.values())
         return findings
@@ -71,25 +90,42 @@ class Finder:
                 f"objects are nested over {_MAX_OBJECTS_DEEP} deep, which no manifest needs",
             )
         kind = self.kinds.find(root, self.source.filename)
-        environment = self._annotated(root, "metadata") or (around.environment if around else None)
+        own = self._annotated(root, "metadata")
+        environment = own or (around.environment if around else None)
         if kind is None:
             if environment:
-                findings.notes.append(
-                    f"line {self.source.line(root.start)}: the table of kinds has no place for the"
-                    f" image of {text_at(root, 'kind') or 'this object'}, so its {ANNOTATION}"
-                    " changes nothing"
-                )
+                self._useless(findings, root)
             return
         self._refuse(kind, root)
+        if kind.note:
+            findings.notes.append(f"line {self.source.line(root.start)}: {kind.note}")
         title = text_at(root, "kind") or kind.name
         name = self._name(root) or (around.name if around else "")
         this = _Object(root, at, kind, title, name, named, environment)
-        for place in kind.places:
-            hits = list(walk(root, place.at, at))
+        before = _found(findings)
+        self._places(findings, this, depth)
+        if own and _found(findings) == before:
+            self._useless(findings, root)
+
+    def _useless(self, findings: Findings, root: Node) -> None:
+        findings.notes.append(
+            f"line {self.source.line(root.start)}: there is no place for the image of"
+            f" {text_at(root, 'kind') or 'this object'} that the table of kinds knows, so its"
+            f" {ANNOTATION} changes nothing"
+        )
+
+    def _places(self, findings: Findings, this: _Object, depth: int) -> None:
+        offered: list[tuple[Place, Hit]] = []
+        for place in this.kind.places:
+            hits = list(walk(this.root, place.at, this.at))
             if place.form in (Form.IMAGE, Form.SPLIT) and place.choose is Choose.ONLY:
                 hits = self._one(findings, this, hits)
+            if place.choose is Choose.SAME:
+                offered += [(place, hit) for hit in hits]
+                continue
             for hit in hits:
                 self._place(findings, this, place, hit, depth)
+        self._offered(findings, this, offered)
 
     def _refuse(self, kind: Kind, root: Node) -> None:
         for refusal in kind.refuse:
@@ -135,23 +171,52 @@ class Finder:
             environment = self._annotated(hit.real, "metadata") or this.environment
             default = text_at(hit.real, _DEFAULT_CONTAINER)
             inner = replace(this, environment=environment)
+            secrets = self._secrets(place, hit.real, hit.path)
             for containers in walk(hit.node, "spec.containers", hit.path):
-                self._choose(findings, inner, place, containers, default)
+                self._choose(findings, inner, place, containers, default, secrets)
         elif place.form is Form.CONTAINERS:
-            self._choose(findings, this, place, hit, None)
+            secrets = self._secrets(place, this.root, this.at)
+            self._choose(findings, this, place, hit, None, secrets)
         elif place.form is Form.CONTAINER:
             self._single(findings, this, place, hit)
         elif place.form is Form.TEXT:
-            node = hit.real
-            if isinstance(node, Scalar) and "image" in self.source.text[node.start : node.end]:
-                findings.skipped.append(
-                    f"line {self.source.line(node.start)}: {hit.path} is a text with an image;"
-                    " pin what it is made from"
-                )
+            self._text(findings, this, place, hit, depth)
         elif place.form is Form.SPLIT:
             self._split(findings, this, place, hit)
         else:
-            self._image(findings, this, hit)
+            self._image(findings, this, place, hit)
+
+    def _text(self, findings: Findings, this: _Object, place: Place, hit: Hit, depth: int) -> None:
+        node = hit.real
+        if not isinstance(node, Scalar) or hit.holder is None:
+            return
+        # Most texts of this kind have nothing to do with images; reading them would be a waste.
+        if not _MAYBE_IMAGE.search(self.source.text, node.start, node.end):
+            return
+        findings.texts.append(
+            Text(
+                node, hit.holder, hit.path, place.holds, this.title, this.name, this.environment,
+                depth + 1,
+            )
+        )  # fmt: skip
+
+    def _offered(self, findings: Findings, this: _Object, offered: list[tuple[Place, Hit]]) -> None:
+        """Of images to offer, those that are versions of the one to pin, or that were asked for."""
+        named = []
+        for place, hit in offered:
+            node = hit.real
+            if isinstance(node, Scalar) and node.text:
+                named.append((_repository(node.text), place, hit))
+        names = list(dict.fromkeys(name for name, _, _ in named))
+        findings.containers += names
+        for name, place, hit in named:
+            if name in (self.container, self.repository):
+                self._image(findings, this, place, replace(hit, label=name), chosen=True)
+        if self.repository and self.container is None and names and self.repository not in names:
+            findings.skipped.append(
+                f"line {self.source.line(this.root.start)}: the images on offer are other ones"
+                f" ({', '.join(names)}); say which to replace with --container"
+            )
 
     def _names(self, this: _Object, place: Place) -> tuple[str, ...]:
         """The names of the user's container, those of the object around first."""
@@ -162,8 +227,24 @@ class Finder:
                 own.append(text)
         return (*this.named, *own)
 
+    def _secrets(self, place: Place, root: Node, at: str) -> Secrets | None:
+        """Where the pull secrets belong, when there is such a place."""
+        if place.secrets is None:
+            return None
+        parent, _, key = place.secrets.rpartition(".")
+        for hit in walk(root, parent, at):
+            if isinstance(hit.real, Mapping):
+                return Secrets(hit.real, key, join(hit.path, key), place.plain)
+        return None
+
     def _choose(
-        self, findings: Findings, this: _Object, place: Place, hit: Hit, default: str | None
+        self,
+        findings: Findings,
+        this: _Object,
+        place: Place,
+        hit: Hit,
+        default: str | None,
+        secrets: Secrets | None,
     ) -> None:
         """Find the user's container in a list of them."""
         candidates = list(self._candidates(findings, hit))
@@ -174,7 +255,9 @@ class Finder:
             chosen = []
             for name in (*self._names(this, place), *([default] if default else ())):
                 chosen = chosen or [item for item in candidates if item.label == name]
-            if not chosen and place.choose is Choose.FIRST:
+            if not chosen and place.choose is Choose.NAMED:
+                pass
+            elif not chosen and place.choose is Choose.FIRST:
                 chosen = candidates[:1]
             elif not chosen and (place.choose is Choose.ALL or len(candidates) == 1):
                 chosen = candidates
@@ -187,7 +270,7 @@ class Finder:
                     f"line {self.source.line(item.real.start)}: container {item.label!r} is not"
                     f" named like the {this.title} {expected!r}"
                 )
-            self._add(findings, this, item, item.label, insert=place.insert)
+            self._add(findings, this, place, item, item.label, secrets)
 
     def _expected(self, this: _Object, place: Place) -> str | None:
         if place.expect and place.expect.startswith("$"):
@@ -227,18 +310,26 @@ class Finder:
             return
         findings.containers.append(label)
         if self.container in (None, label, hit.label):
-            self._add(findings, this, hit, label, insert=place.insert)
+            secrets = self._secrets(place, this.root, this.at)
+            self._add(findings, this, place, hit, label, secrets)
 
-    def _image(self, findings: Findings, this: _Object, hit: Hit) -> None:
-        """A place that is the image scalar itself."""
+    def _image(
+        self, findings: Findings, this: _Object, place: Place, hit: Hit, *, chosen: bool = False
+    ) -> None:
+        """A place that is the image scalar itself; `chosen` where it is the user's already."""
         parent, _, key = hit.path.rpartition(".")
         label = hit.label or parent.rpartition(".")[2] or key
-        findings.containers.append(label)
-        if self.container in (None, label) and hit.holder is not None:
-            scalar = hit.real
-            if isinstance(scalar, Scalar) and (scalar.text or "").startswith(self.kinds.platform):
+        scalar = hit.real
+        text = (scalar.text or "") if isinstance(scalar, Scalar) else ""
+        if place.prefix and not text.startswith(place.prefix):
+            return
+        if not chosen:
+            findings.containers.append(label)
+        if (chosen or self.container in (None, label)) and hit.holder is not None:
+            if text.removeprefix(place.prefix).startswith(self.kinds.platform):
                 return
-            self._site(findings, this, hit.path, label, hit.holder, key, hit.node)
+            secrets = self._secrets(place, this.root, this.at)
+            self._site(findings, this, place, hit.path, label, hit.holder, key, hit.node, secrets)
 
     def _one(self, findings: Findings, this: _Object, hits: list[Hit]) -> list[Hit]:
         """A list of images to offer has no first among them: the user says which."""
@@ -265,30 +356,38 @@ class Finder:
             node = nodes[key]
             if node is not None or place.insert:
                 path = join(hit.path, key)
-                self._site(findings, this, path, label, holder, key, node, part)
+                secrets = self._secrets(place, this.root, this.at)
+                self._site(findings, this, place, path, label, holder, key, node, secrets, part)
 
     def _add(
-        self, findings: Findings, this: _Object, hit: Hit, label: str, *, insert: bool
+        self,
+        findings: Findings,
+        this: _Object,
+        place: Place,
+        hit: Hit,
+        label: str,
+        secrets: Secrets | None,
     ) -> None:
         """Record the `image` of a container."""
         holder = hit.real
         if not isinstance(holder, Mapping):
             raise self._not_a_mapping(holder, "a container")
-        for _, node in members(holder, "image"):
-            self._site(findings, this, join(hit.path, "image"), label, holder, "image", node)
-            return
-        if insert:
-            self._site(findings, this, join(hit.path, "image"), label, holder, "image", None)
+        node = next((value for _, value in members(holder, "image")), None)
+        if node is not None or place.insert:
+            path = join(hit.path, "image")
+            self._site(findings, this, place, path, label, holder, "image", node, secrets)
 
     def _site(
         self,
         findings: Findings,
         this: _Object,
+        place: Place,
         path: str,
         label: str,
         holder: Mapping,
         key: str,
         node: Node | None,
+        secrets: Secrets | None,
         part: Part = Part.WHOLE,
     ) -> None:
         target = None if node is None else real(node)
@@ -301,8 +400,11 @@ class Finder:
                 f"{path} is a collection where an image is expected",
             )
         findings.sites.append(
-            Site(this.title, this.name, path, label, holder, key, node, this.environment, part)
-        )
+            Site(
+                this.title, this.name, path, label, holder, key, node, this.environment, part,
+                place.prefix, secrets, place.policy, place.platform,
+            )
+        )  # fmt: skip
 
     def _ambiguous(self, this: _Object, hit: Hit, candidates: list[Hit]) -> AmbiguousContainerError:
         names = ", ".join(item.label or "(no name)" for item in candidates)
@@ -320,6 +422,19 @@ class Finder:
         return WriteError(
             self.source.filename, self.source.line(node.start), f"{what} is expected here"
         )
+
+
+def _found(findings: Findings) -> int:
+    """How much there is that an image could go to, or that says why none can."""
+    return len(findings.sites) + len(findings.texts) + len(findings.doubts) + len(findings.skipped)
+
+
+def _repository(image: str) -> str:
+    """What an image of a list is called: its name without tag and digest."""
+    try:
+        return ImageRef.parse(image).name
+    except ValueError:
+        return image
 
 
 def is_template(node: Mapping) -> bool:

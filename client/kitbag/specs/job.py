@@ -4,38 +4,21 @@ from __future__ import annotations
 
 import re
 
-from ..refs import SCHEME, EnvRef
+from ..refs import EnvRef
 from .aliases import Uses
 from .errors import BadReferenceError, SharedImageError, UnknownContainerError, WriteError
-from .find import Finder
 from .image import ImageRef
 from .kinds import Part
-from .nodes import Alias, Node, Scalar, descend
+from .nodes import Alias, Scalar
+from .parts import Part as Document
+from .pulls import Pulls
+from .references import reference, references
 from .report import Change, Pinned, Target
 from .sites import Findings, Site
 from .source import Source
 from .write import Edit, dereferenced, inserted, replaced
 
 _HOLE = re.compile(r"\{\{.*\}\}|\$\{.*\}|\$\(.*\)", re.DOTALL)
-
-
-def references(source: Source, root: Node) -> list[Scalar]:
-    """The scalars of a document that are one `kitbag://` reference."""
-    if "kitbag" not in source.text:
-        return []
-    return [
-        node
-        for node in descend(root)
-        if isinstance(node, Scalar) and _reference(node.text) is not None
-    ]
-
-
-def _reference(text: str | None) -> str | None:
-    """The reference that a whole scalar is, or None."""
-    stripped = text.strip() if text else ""
-    if stripped.startswith(SCHEME) and not re.search(r"\s|[{}$]", stripped):
-        return stripped
-    return None
 
 
 def part_of(image: str, part: Part) -> str | None:
@@ -56,26 +39,32 @@ def part_of(image: str, part: Part) -> str | None:
 class Job:
     """Collects the edits of one file, document by document."""
 
-    def __init__(self, source: Source, target: Target, finder: Finder) -> None:
+    def __init__(self, source: Source, target: Target) -> None:
+        self.file = source
         self.source = source
         self.target = target
-        self.finder = finder
+        self.number = 0
         self.edits: dict[object, Edit] = {}
+        self.spliced: list[Edit] = []
         self.changes: list[tuple[int, Change]] = []
         self.skipped: list[str] = []
         self.notes: list[str] = []
         self.containers: list[str] = []
         self.matched = 0
         self.known: dict[EnvRef, str] = {}
+        self.pulls = Pulls(source, target)
 
-    def document(self, number: int, root: Node) -> None:
-        uses = Uses(self.source, root) if "*" in self.source.text else None
-        findings = self.finder.find(root)
+    def document(self, part: Document) -> None:
+        """Take in one document; raises SpecError, and what the resolver raises."""
+        self.source, self.number, self.edits = part.source, part.number, {}
+        findings = part.findings
+        uses = part.uses
         self._refuse_doubts(findings)
         self.notes += findings.notes
         self.skipped += findings.skipped
         self.containers += findings.containers
         self.matched += len(findings.sites)
+        pinned: list[Site] = []
         wishes: dict[int, list[tuple[Site, str]]] = {}
         for site in findings.sites:
             image = self._value(site)
@@ -85,16 +74,30 @@ class Job:
             if value is None:
                 self._refuse_stale(site, image)
                 continue
+            pinned.append(site)
             if site.scalar is None:
-                self._insert(number, site, value, uses)
+                self._insert(site, value, uses)
             else:
-                wishes.setdefault(id(site.scalar), []).append((site, value))
+                wishes.setdefault(id(site.scalar), []).append((site, site.prefix + value))
         taken = {id(site.scalar) for site in findings.sites if site.scalar is not None}
         for pairs in wishes.values():
-            self._set(number, pairs, uses)
-        for scalar in references(self.source, root):
+            self._set(pairs, uses)
+        for scalar in references(self.source, part.root):
             if id(scalar) not in taken:
-                self._resolve_scalar(number, scalar)
+                self._resolve_scalar(scalar)
+        self.pulls.document(part, pinned, uses)
+        self._splice(part, list(self.edits.values()))
+
+    def _splice(self, part: Document, edits: list[Edit]) -> None:
+        """Put a document's edits where the file has them."""
+        around = part.around.uses if part.around else None
+        if edits and around and part.scalar and around.count(part.scalar) > part.places:
+            raise SharedImageError(
+                self.file.filename,
+                part.source.line(0),
+                "this text also serves places that are not to change; write it out there",
+            )
+        self.spliced += [part.source.outermost(edit) for edit in edits]
 
     def _refuse_stale(self, site: Site, image: str) -> None:
         """A part that the new image lacks may only be left out where nothing is written."""
@@ -113,9 +116,14 @@ class Job:
             raise UnknownContainerError(
                 self.source.filename, 0, f"no container is named {container!r}; there is: {names}"
             )
-        data = self.source.splice(list(self.edits.values())) if self.edits else self.source.data
-        changes = tuple(change for _, change in sorted(self.changes, key=lambda pair: pair[0]))
-        return Pinned(data, changes, tuple(dict.fromkeys(self.skipped)), tuple(self.notes))
+        self.pulls.finish()
+        for part, edits in self.pulls.edits:
+            self._splice(part, edits)
+        data = self.file.splice(self.spliced) if self.spliced else self.file.data
+        found = sorted(self.changes + self.pulls.changes, key=lambda pair: pair[0])
+        changes = tuple(change for _, change in found)
+        notes = (*self.notes, *self.pulls.notes)
+        return Pinned(data, changes, tuple(dict.fromkeys(self.skipped)), notes)
 
     def _refuse_doubts(self, findings: Findings) -> None:
         """A doubt about the container counts when an image is to go there."""
@@ -125,11 +133,11 @@ class Job:
 
     def _value(self, site: Site) -> str | None:
         """What a user's container is to say, or None to leave it alone."""
-        text = site.scalar.text if site.scalar else None
-        reference = _reference(text)
+        text = site.image
+        asked = reference(text)
         line = self.source.line(site.start)
-        wanted = self._parsed(reference, site.start) if reference else site.environment
-        if text and not reference and _HOLE.search(text):
+        wanted = self._parsed(asked, site.start) if asked else site.environment
+        if text and not asked and _HOLE.search(text):
             self.skipped.append(
                 f"line {line}: {site.path} is {text}, which something else fills in; pin it there"
             )
@@ -146,9 +154,9 @@ class Job:
             return None
         return self._resolved(wanted, site.start)
 
-    def _parsed(self, reference: str, position: int) -> EnvRef:
+    def _parsed(self, text: str, position: int) -> EnvRef:
         try:
-            return EnvRef.parse(reference)
+            return EnvRef.parse(text)
         except ValueError as error:
             line = self.source.line(position)
             raise BadReferenceError(self.source.filename, line, str(error)) from None
@@ -165,20 +173,23 @@ class Job:
             self.known[wanted] = image
         return self.known[wanted]
 
-    def _resolve_scalar(self, number: int, scalar: Scalar) -> None:
+    def _resolve_scalar(self, scalar: Scalar) -> None:
         """A `kitbag://` reference outside the user's containers."""
-        reference = _reference(scalar.text) or ""
-        wanted = self._parsed(reference, scalar.start)
+        wanted = self._parsed(reference(scalar.text) or "", scalar.start)
         line = self.source.line(scalar.start)
         if self.target.resolve is None:
             self.notes.append(f"line {line}: {wanted.uri} is left as it is")
             return
         value = self._resolved(wanted, scalar.start)
         self.edits[scalar.start] = replaced(self.source, scalar, value)
-        change = Change(number, line, "", "", "", "", scalar.text, value)
-        self.changes.append((scalar.start, change))
+        change = Change(self.number, line, "", "", "", "", scalar.text, value)
+        self.changes.append((self._outermost(scalar.start), change))
 
-    def _set(self, number: int, pairs: list[tuple[Site, str]], uses: Uses | None) -> None:
+    def _outermost(self, position: int) -> int:
+        """Where in the file a position is."""
+        return self.source.outermost((position, position, ""))[0]
+
+    def _set(self, pairs: list[tuple[Site, str]], uses: Uses | None) -> None:
         """Make one scalar, which may serve several places, say what they want."""
         scalar = pairs[0][0].scalar
         assert scalar is not None
@@ -191,7 +202,7 @@ class Job:
         else:
             self._set_apart(scalar, pairs, uses)
         for site, value in todo:
-            self._changed(number, site, value)
+            self._changed(site, value)
 
     def _says(self, scalar: Scalar, value: str) -> bool:
         """Whether a scalar says a value already."""
@@ -232,7 +243,7 @@ class Job:
             f"this image also serves places that are not to change{also}; write it out there",
         )
 
-    def _insert(self, number: int, site: Site, value: str, uses: Uses | None) -> None:
+    def _insert(self, site: Site, value: str, uses: Uses | None) -> None:
         """Add the missing key to a container."""
         if uses is not None and uses.count(site.holder) > 1:
             raise SharedImageError(
@@ -243,17 +254,17 @@ class Job:
         self.edits[site.holder.start, site.key] = inserted(
             self.source, site.holder, site.key, value
         )
-        self._changed(number, site, value)
+        self._changed(site, value)
 
-    def _changed(self, number: int, site: Site, value: str) -> None:
+    def _changed(self, site: Site, value: str) -> None:
         change = Change(
-            number,
+            self.number,
             self.source.line(site.start),
             site.kind,
             site.name,
             site.path,
             site.container,
-            site.scalar.text if site.scalar else None,
-            value,
+            site.image,
+            value.removeprefix(site.prefix),
         )
-        self.changes.append((site.start, change))
+        self.changes.append((self._outermost(site.start), change))

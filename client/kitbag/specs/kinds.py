@@ -30,7 +30,7 @@ class Form(enum.Enum):
     OBJECT = "object"
     """An object of any kind of this table."""
     TEXT = "text"
-    """A string that may name an image; it is reported, and never changed."""
+    """A string that is YAML or JSON itself; `holds` says of what."""
 
 
 class Part(enum.Enum):
@@ -55,6 +55,10 @@ class Choose(enum.Enum):
     """The only one; two are a question for the user."""
     FIRST = "first"
     ALL = "all"
+    NAMED = "named"
+    """None."""
+    SAME = "same"
+    """Of images to offer, those of the repository that is to be pinned: older versions of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,13 @@ class Place:
     `named` are the names of the user's container, tried in order; `$PATH` is the text that this
     path of the object leads to. `expect` is a name that the chosen container should have: when it
     has not, a note says so. `parts` are the keys of a SPLIT place. `insert` says whether a key that
-    is missing is added.
+    is missing is added. `prefix` is what an image scalar begins with before the image. `holds` are
+    the places inside a TEXT, beside those of an object of the table.
+
+    Where asked for, pull secrets are added at `secrets` (a path of the object; from a template, of
+    the template), as mappings with a `name` or, with `plain`, as names, and the pull policy at the
+    key `policy` beside the image. `platform` leads to the executors of KFP's platform document,
+    which take both.
     """
 
     form: Form
@@ -74,6 +84,12 @@ class Place:
     expect: str | None = None
     insert: bool = True
     parts: tuple[tuple[str, Part], ...] = ()
+    prefix: str = ""
+    holds: tuple[Place, ...] = ()
+    secrets: str | None = None
+    plain: bool = False
+    policy: str | None = None
+    platform: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +107,7 @@ class Kind:
     An object belongs here when its `kind` and API group are named, or, for files that have none,
     when every path of `has` leads somewhere (and the file's name fits one of `files`, if given).
     `live` are the rules for objects in a cluster, the first that fits counts (see `lives`).
+    `note` is said about every object of the kind; `table` is the file that the row is from.
     """
 
     name: str
@@ -102,6 +119,8 @@ class Kind:
     places: tuple[Place, ...] = ()
     refuse: tuple[Refusal, ...] = ()
     live: tuple[Live, ...] = ()
+    note: str | None = None
+    table: str = ""
 
     def fits(self, root: Node, kind: str | None, api_version: str | None, filename: str) -> bool:
         """Whether an object with this kind and apiVersion belongs to the row."""
@@ -123,17 +142,20 @@ class Kind:
 _ALWAYS = (
     'kind.apiVersion.metadata.name.generateName.annotations.labels."<<".spec.containers.image'
     '.pipelineInfo.id.slug.display_name."kubectl.kubernetes.io/default-container"'
+    ".imagePullSecrets.imagePullPolicy.imagePullSecret.secretName.secretNameParameter.runtimeValue"
+    ".constant"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Kinds:
     """The table. `injected` are container names that are never the user's; `platform` are image
-    name prefixes that never are."""
+    name prefixes that never are; `shapes` are groups of places that rows share."""
 
     rows: tuple[Kind, ...]
     injected: frozenset[str] = frozenset()
     platform: tuple[str, ...] = ()
+    shapes: Map[str, tuple[Place, ...]] = field(default_factory=dict, repr=False, compare=False)
     by_kind: Map[str, tuple[Kind, ...]] = field(init=False, repr=False, compare=False)
     keep: Keep = field(init=False, repr=False, compare=False)
 
@@ -151,11 +173,7 @@ class Kinds:
             yield from row.has
             yield from (refusal.at for refusal in row.refuse)
             for place in row.places:
-                yield place.at
-                yield from (f'"{key}"' for key, _ in place.parts)
-                for name in (*place.named, place.expect or ""):
-                    if name.startswith("$"):
-                        yield name[1:]
+                yield from _paths(place)
 
     def find(self, root: Node, filename: str = "-") -> Kind | None:
         """The first row that the object belongs to, or None when the table has none."""
@@ -164,6 +182,20 @@ class Kinds:
             if row.fits(root, kind, api_version, filename):
                 return row
         return None
+
+
+def _paths(place: Place) -> Iterator[str]:
+    """Every path that a place, and what its text holds, asks for."""
+    yield place.at
+    yield from (f'"{key}"' for key, _ in place.parts)
+    yield from (path for path in (place.secrets, place.platform) if path)
+    if place.platform:
+        yield f"{place.platform}.*"
+    if place.policy:
+        yield f'"{place.policy}"'
+    yield from (name[1:] for name in (*place.named, place.expect or "") if name.startswith("$"))
+    for inner in place.holds:
+        yield from _paths(inner)
 
 
 def text_at(root: Node, path: str) -> str | None:

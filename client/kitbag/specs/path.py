@@ -24,6 +24,8 @@ from typing import TypeAlias
 from .nodes import Keep, Mapping, Node, Scalar, Sequence, real
 
 _STEP = re.compile(r'([\w\-/$]+|"[^"]+"|\*)')
+INSIDE = "|"
+"""Stands between the path of a text and the path inside it, where places are reported."""
 _NAME = r'(?:[\w\-/$]+|"[^"]+")'
 _SELECTOR = re.compile(rf"\[(?:(\*)|(\d+)|({_NAME}(?:\.{_NAME})*)(\^?=)([^\]]*))\]")
 
@@ -145,7 +147,7 @@ def _walk(hit: Hit, steps: tuple[Step, ...], number: int) -> Iterator[Hit]:
     elif isinstance(node, Sequence):
         for index, value in enumerate(node.items):
             if _selected(step, index, value):
-                below = Hit(f"{hit.path}[{index}]", _named(value) or hit.label, value)
+                below = Hit(f"{hit.path}[{index}]", _named(value) or hit.label, value, hit.holder)
                 yield from _walk(below, steps, number + 1)
 
 
@@ -204,4 +206,4 @@ def _text(value: Node, key: str) -> str | None:
 
 def _join(path: str, name: str) -> str:
     shown = name if re.fullmatch(r"[\w\-/$]+", name) else f'"{name}"'
-    return f"{path}.{shown}" if path else shown
+    return f"{path}.{shown}" if path and not path.endswith(INSIDE) else f"{path}{shown}"

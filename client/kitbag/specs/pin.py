@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from .find import Finder
+from .find import Wanted
 from .image import ImageRef
-from .job import Job, references
+from .job import Job
 from .kinds import Kinds
 from .kinds_file import builtin
-from .read import read
+from .parts import parts
+from .references import references
 from .report import Found, Pinned, Resolver, Target
 from .source import Source
 
@@ -33,10 +34,10 @@ def pin(
     source = Source(data, filename)
     if target.image is None and "kitbag" not in source.text:
         return Pinned(data)
-    table = kinds or builtin()
-    job = Job(source, target, Finder(source, table, container))
-    for number, root in enumerate(read(source, table.keep)):
-        job.document(number, root)
+    wanted = Wanted(container, ImageRef.parse(target.image).name if target.image else None)
+    job = Job(source, target)
+    for part in parts(source, kinds or builtin(), wanted):
+        job.document(part)
     return job.result(container)
 
 
@@ -48,21 +49,18 @@ def images(
     Where several containers could be the user's none of them is listed. Raises SpecError.
     """
     source = Source(data, filename)
-    table = kinds or builtin()
-    finder = Finder(source, table, container)
     found: list[tuple[int, Found]] = []
-    for number, root in enumerate(read(source, table.keep)):
-        sites = finder.find(root).sites
+    for part in parts(source, kinds or builtin(), Wanted(container)):
+        text = part.source
         known = set()
-        for site in sites:
-            scalar = site.scalar
-            known.add(id(scalar))
-            image = None if scalar is None else scalar.text
-            line = source.line(site.start)
-            row = Found(number, line, site.kind, site.name, site.path, site.container, image)
-            found.append((site.start, row))
-        for scalar in references(source, root):
+        for site in part.findings.sites:
+            known.add(id(site.scalar))
+            line = text.line(site.start)
+            image = site.image
+            row = Found(part.number, line, site.kind, site.name, site.path, site.container, image)
+            found.append((text.outermost((site.start, site.start, ""))[0], row))
+        for scalar in references(text, part.root):
             if id(scalar) not in known:
-                line = source.line(scalar.start)
-                found.append((scalar.start, Found(number, line, "", "", "", "", scalar.text)))
+                row = Found(part.number, text.line(scalar.start), "", "", "", "", scalar.text)
+                found.append((text.outermost((scalar.start, scalar.start, ""))[0], row))
     return [row for _, row in sorted(found, key=lambda pair: pair[0])]

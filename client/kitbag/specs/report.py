@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -10,6 +11,14 @@ from ..refs import EnvRef
 
 Resolver: TypeAlias = Callable[[str], str]
 """`NS/NAME[:VERSION]` in, a digest reference out; what it raises goes through to the caller."""
+
+
+class PullPolicy(enum.Enum):
+    """When a node asks the registry: the values of Kubernetes' imagePullPolicy."""
+
+    ALWAYS = "Always"
+    IF_NOT_PRESENT = "IfNotPresent"
+    NEVER = "Never"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +33,16 @@ class Target:
     image: str | None = None
     env: EnvRef | None = None
     resolve: Resolver | None = None
+    pull_secrets: tuple[str, ...] = ()
+    pull_policy: PullPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One image that was changed. `document` counts from 0, `line` from 1, in the text before."""
+    """One value that was changed: an image, or what is needed to pull it.
+
+    `document` counts from 0, `line` from 1, in the text before.
+    """
 
     document: int
     line: int

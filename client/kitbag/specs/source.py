@@ -58,14 +58,18 @@ class Source:
             self._line_ends = array("L", (match.start() for match in re.finditer("\n", self.text)))
         return bisect_left(self._line_ends, position) + 1
 
+    def outermost(self, edit: tuple[int, int, str]) -> tuple[int, int, str]:
+        """An edit of this text as one of the file's text, which here is the same."""
+        return edit
+
     def splice(self, edits: list[tuple[int, int, str]]) -> bytes:
         """The file's bytes with every (start, end, new text) put in; the rest is copied.
 
-        The edits must not overlap; their order does not matter.
+        The edits must not overlap; those at the same place keep their order.
         """
         pieces = [self.bom]
         done = 0
-        for start, end, new in sorted(edits):
+        for start, end, new in sorted(edits, key=lambda edit: edit[:2]):
             pieces += (self.text[done:start].encode(), new.encode())
             done = end
         pieces.append(self.text[done:].encode())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from .errors import WriteError
-from .nodes import Alias, Mapping, Scalar
+from .nodes import Alias, Mapping, Node, Scalar
 from .source import Source
 
 Edit = tuple[int, int, str]
@@ -19,6 +19,8 @@ _NOT_TEXT = re.compile(
     r"|y|yes|n|no|true|false|on|off|null|~|",
     re.IGNORECASE,
 )
+_BLANKS = re.compile(r"\s*")
+_TIGHT = re.compile(r"\s*:\S")
 _QUOTABLE = re.compile(r"[\x20-\x21\x23-\x26\x28-\x5b\x5d-\x7e]*")
 
 
@@ -33,7 +35,7 @@ def replaced(source: Source, scalar: Scalar, value: str) -> Edit:
     if scalar.style in ("|", ">"):
         return _block(source, scalar, value)
     if scalar.style:
-        return scalar.start, scalar.end, f"{scalar.style}{value}{scalar.style}"
+        return scalar.start + 1, scalar.end - 1, value
     new = f'"{value}"' if needs_quotes(value) else value
     if scalar.start == scalar.end:
         return _empty(source, scalar, new)
@@ -52,28 +54,50 @@ def inserted(source: Source, holder: Mapping, key: str, value: str) -> Edit:
     text = source.text
     plain = f'"{value}"' if needs_quotes(value) else value
     if not holder.flow:
-        first = holder.pairs[0][0].start
-        column = first - (text.rfind("\n", 0, first) + 1)
-        for name, node in holder.pairs:
-            if isinstance(name, Scalar) and name.text == "name" and isinstance(node, Scalar):
-                end = _one_line(source, node)
-                if end is not None:
-                    return end, end, f"{newline(source)}{' ' * column}{key}: {plain}"
-        return first, first, f"{key}: {plain}{newline(source)}{' ' * column}"
+        return inserted_text(source, holder, f"{key}: {plain}")
     inside = holder.start + 1
     if not holder.pairs:
         return inside, inside, f"{key}: {plain}"
     first_key = holder.pairs[0][0]
-    gap = text[inside : first_key.start]
-    if gap.strip():
+    gap = flow_gap(source, holder.start, first_key.start)
+    quote = first_key.style if isinstance(first_key, Scalar) else ""
+    tight = bool(quote) and _TIGHT.match(text, _end(first_key)) is not None
+    colon = ":" if tight else ": "
+    written = f"{quote}{key}{quote}{colon}{f'{quote}{value}{quote}' if quote else plain},"
+    after = gap if "\n" in gap else "" if tight else " "
+    return first_key.start, first_key.start, written + after
+
+
+def inserted_text(source: Source, holder: Mapping, line: str) -> Edit:
+    """The edit that adds one line to a block mapping: behind its name or image, else in front."""
+    first = holder.pairs[0][0].start
+    column = first - (source.text.rfind("\n", 0, first) + 1)
+    for wanted in ("image", "name"):
+        for name, node in holder.pairs:
+            if isinstance(name, Scalar) and name.text == wanted and isinstance(node, Scalar):
+                end = _one_line(source, node)
+                if end is not None:
+                    return end, end, f"{newline(source)}{' ' * column}{line}"
+    return first, first, f"{line}{newline(source)}{' ' * column}"
+
+
+def flow_gap(source: Source, holder: int, first: int | None) -> str:
+    """The blanks in front of the first thing in a flow collection; WriteError for comments."""
+    text = source.text
+    blanks = _BLANKS.match(text, holder + 1)
+    gap = blanks[0] if blanks else ""
+    behind = holder + 1 + len(gap)
+    if text.startswith("#", behind) if first is None else behind != first:
         raise WriteError(
             source.filename,
-            source.line(holder.start),
-            f"there is no {key!r} here and no simple place to add it; add it by hand",
+            source.line(holder),
+            "there is no simple place to add anything here; add it by hand",
         )
-    quote = first_key.style if isinstance(first_key, Scalar) else ""
-    written = f"{quote}{key}{quote}: {f'{quote}{value}{quote}' if quote else plain},"
-    return first_key.start, first_key.start, written + (gap if "\n" in gap else " ")
+    return gap
+
+
+def _end(node: Node) -> int:
+    return node.end if isinstance(node, (Scalar, Alias)) else node.start
 
 
 def newline(source: Source) -> str:

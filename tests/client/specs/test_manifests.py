@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
-from kitbag.specs import Target, builtin, images, pin
+from kitbag.specs import Change, Target, builtin, images, pin
+from kitbag.specs.kinds import Form
 from kitbag.specs.nodes import Node, Scalar, descend
+from kitbag.specs.path import first, walk
 from kitbag.specs.read import read
 from kitbag.specs.source import Source
 
@@ -46,9 +49,9 @@ def test_every_change_says_the_line_it_is_on(manifest: bytes) -> None:
     for change in pin(manifest, Target(image=DIGEST)).changes:
         assert OURS in lines[change.line - 1] + lines[change.line]
         assert change.after == DIGEST
-        assert change.path.startswith(
-            ("spec", "items", "deployment", "pipeline", "metadata", "pod")
-        )
+        (node,) = walk_in(manifest, change)
+        assert node.text
+        assert node.text.strip() == OURS.decode()
 
 
 def test_what_is_listed_is_what_is_pinned(manifest: bytes) -> None:
@@ -68,6 +71,34 @@ def test_what_the_reader_leaves_out_makes_no_difference(manifest: bytes) -> None
         mark = b"# kitbag: this word makes the reader keep every value\n"
         target = Target(image=DIGEST)
         assert pin(mark + manifest, target).data == mark + pin(manifest, target).data
+
+
+def walk_in(manifest: bytes, change: Change) -> list[Scalar]:
+    """What the path of a change leads to, in the text that its `|` says it is in."""
+    outer, *inner = change.path.split("|")
+    root = read(Source(manifest))[change.document]
+    for path in inner:
+        node = first(root, outer)
+        assert isinstance(node, Scalar)
+        said = yaml.safe_load(manifest[node.start : node.end])
+        manifest = said.encode() if isinstance(said, str) else b""
+        (root,) = read(Source(manifest))
+        outer = path
+    return [hit.real for hit in walk(root, outer) if isinstance(hit.real, Scalar)]
+
+
+def test_every_kind_of_the_design_has_a_manifest_here() -> None:
+    pinned = {
+        change.kind
+        for path in MANIFESTS
+        for change in pin(path.read_bytes(), Target(image=DIGEST)).changes
+    }
+    elsewhere = {"Kale notebook", "JupyterHub values", "Jupyter web app", "Elyra pipeline"}
+    elsewhere |= {"Elyra runtime image", "Kustomization"}
+    for row in builtin().rows:
+        # What holds other objects is reported by their names.
+        if any(place.form not in (Form.OBJECT, Form.TEXT) for place in row.places):
+            assert (row.kinds or {row.name}) & (pinned | elsewhere), row.name
 
 
 def texts_of(roots: list[Node]) -> list[str | None]:

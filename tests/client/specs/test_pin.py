@@ -307,28 +307,6 @@ def test_an_image_that_something_else_fills_in_is_skipped_and_said(digest: str) 
     assert "trialParameters" in pinned.skipped[0]
 
 
-def test_an_image_inside_a_workflows_strings_is_reported_and_stays(digest: str) -> None:
-    data = b"""\
-apiVersion: argoproj.io/v1alpha1
-kind: Workflow
-spec:
-  podSpecPatch: '{"containers": [{"name": "main", "image": "python:3.11"}]}'
-  templates:
-  - name: apply
-    podSpecPatch: '{"terminationGracePeriodSeconds": 5}'
-    resource:
-      manifest: |
-        kind: Pod
-        spec: {containers: [{image: python:3.11}]}
-"""
-    pinned = pin(data, Target(image=digest))
-    assert pinned.data == data
-    assert [said.partition(" is a text")[0] for said in pinned.skipped] == [
-        "line 4: spec.podSpecPatch",
-        "line 9: spec.templates[0].resource.manifest",
-    ]
-
-
 def test_images_lists_places_and_references_and_changes_nothing() -> None:
     data = pod("python:3.11") + b"    env: [{name: X, value: kitbag://a/b}]\n"
     first, second = images(data)
