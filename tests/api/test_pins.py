@@ -72,3 +72,14 @@ def test_wishes_that_contradict_or_mean_nothing_are_refused(site, problem):
         assert next(iter(more)) in told["detail"]
     problem(site.http.post("/v1/pins", json={}), 422, "invalid-request")
     problem(pin(site, "a: b", imgae="x"), 422, "invalid-request")
+
+
+def test_what_it_takes_to_pull_is_added_where_asked_for(site, problem):
+    image = "r.example/x@sha256:" + "c" * 64
+    wishes = {"image": image, "pull_secrets": ["regcred"], "pull_policy": "IfNotPresent"}
+    answer = pin(site, NOTEBOOK, **wishes).json()
+    assert "      imagePullSecrets:\n      - name: regcred\n      containers:" in answer["text"]
+    assert "        imagePullPolicy: IfNotPresent\n" in answer["text"]
+    assert pin(site, answer["text"], **wishes).json()["changes"] == []
+    for bad in ({"pull_secrets": ["a b"]}, {"pull_secrets": ["x\n"]}, {"pull_policy": "Sometimes"}):
+        problem(pin(site, NOTEBOOK, image=image, **bad), 422, "invalid-request")

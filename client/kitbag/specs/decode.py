@@ -7,11 +7,11 @@ import re
 MAX_CHARS = 1000
 """Longer slices are left undecoded: no key, name or image reference is that long."""
 
-_FOLD = r"[ \t]*\r?\n(?:[ \t]*\r?\n)*[ \t]*"
+_FOLD = r"[ \t]*\r?\n[ \t\r\n]*"
 LINES = re.compile(_FOLD)
 SINGLE = re.compile(rf"''|{_FOLD}")
 ESCAPES = re.compile(
-    rf"\\(?P<joined>\r?\n(?:[ \t]*\r?\n)*[ \t]*)|\\(?P<code>x..|u....|U.{{8}}|.)|{_FOLD}", re.DOTALL
+    rf"\\(?P<joined>\r?\n[ \t\r\n]*)|\\(?P<code>x..|u....|U.{{8}}|.)|{_FOLD}", re.DOTALL
 )
 _NAMED = {
     **{char: char for char in '"\\/ \t'},

@@ -68,7 +68,11 @@ class FlowScanner(ScalarScanner):
 
     def flow_gap(self, position: int) -> int:
         match = FLOW_GAP.match(self.text, position)
-        self.at = end = match.end() if match else position
+        end = match.end() if match else position
+        while self.text.startswith((" ", "\t", "\r", "\n"), end):
+            match = FLOW_GAP.match(self.text, end)
+            end = match.end() if match else end
+        self.at = end
         if end >= self.size:
             raise Unsure
         if end > position and self.text[end] in "-." and self.text[end - 1] == "\n":

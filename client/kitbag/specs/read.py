@@ -12,7 +12,7 @@ from .source import Source
 from .tokens import Unsure
 
 # What Helm, Go templates, Jinja and ERB write outside quotes; Argo's {{…}} inside scalars is text.
-_TEMPLATE = re.compile(r"\{\{|\{%|<%|^\s*%\s|\$\{\{", re.MULTILINE)
+_TEMPLATE = re.compile(r"\{\{|\{%|<%|^[ \t]*%\s|\$\{\{", re.MULTILINE)
 # The exact reader reads some 100 KB a second: more than this would take minutes.
 EXACT_CHARS = 2_000_000
 _MAYBE_ALIAS = re.compile(r"(?:^|[\s\[{,])\*[^\s,\[\]{}]", re.MULTILINE)

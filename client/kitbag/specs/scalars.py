@@ -12,7 +12,6 @@ from .source import MAX_DEPTH, MAX_NODES, Source
 from .tokens import (
     ALIAS,
     COMMENT,
-    DOUBLE,
     END,
     FIRST,
     GAP,
@@ -21,8 +20,8 @@ from .tokens import (
     LINE,
     MARKER,
     MARKER_INSIDE,
-    SINGLE,
     Unsure,
+    quoted_end,
 )
 
 
@@ -59,11 +58,10 @@ class ScalarScanner:
 
     def quoted(self, position: int) -> Scalar:
         quote = self.text[position]
-        match = (DOUBLE if quote == '"' else SINGLE).match(self.text, position)
-        if not match:
+        end = quoted_end(self.text, position)
+        if end is None:
             raise Unsure
-        end = match.end()
-        inner = match[0][1:-1]
+        inner = self.text[position + 1 : end - 1]
         if "\n" in inner and MARKER_INSIDE.search(inner):
             raise Unsure
         if len(inner) > decode.MAX_CHARS:
@@ -75,7 +73,13 @@ class ScalarScanner:
         """From the start of a line, over blank lines and comments, to the next token."""
         text = self.text
         match = GAP.match(text, position)
-        self.at = end = match.end() if match else position
+        end = match.end() if match else position
+        while end < self.size and text[end] in "#\r\n":
+            match = GAP.match(text, end)
+            if match is None or match.end() == end:
+                break
+            end = match.end()
+        self.at = end
         if end >= self.size:
             return self.size, -1
         column = end - text.rfind("\n", 0, end) - 1
@@ -136,16 +140,16 @@ class ScalarScanner:
             raise Unsure
         begin = header.end()
         digit = header[1] or header[2]
-        first = FIRST.match(text, begin)
+        first = FIRST.search(text, begin)
         if digit:
             if indent < 0:
                 raise Unsure
             content = indent + int(digit)
         elif first:
-            content = len(first[2])
-            if content > indent and any(
-                len(b.rstrip("\r")) > content for b in first[1].split("\n")
-            ):
+            line = text.rfind("\n", begin, first.start()) + 1 or begin
+            content = first.start() - line
+            # Only blanks are before that line, and none of these may be longer than its own.
+            if content > indent and text.find(" " * (content + 1), begin, line) >= 0:
                 raise Unsure
         else:
             content = indent + 1

@@ -19,15 +19,14 @@ from .tokens import (
     ANY_KEY,
     COLON,
     COMMENT,
-    DOUBLE,
     KEY,
     LONG_TAG,
     ODD,
     PAIR,
     PROPERTY,
-    SINGLE,
     SPACES,
     Unsure,
+    quoted_end,
 )
 
 
@@ -104,12 +103,12 @@ class _Scanner(FlowScanner):
             return Scalar(position, match.end(1), "", match[1]), match.end()
         char = text[position]
         if char in "\"'":
-            quoted = (DOUBLE if char == '"' else SINGLE).match(text, position)
-            colon = quoted and COLON.match(text, quoted.end())
-            if not quoted or not colon:
+            end = quoted_end(text, position)
+            colon = COLON.match(text, end) if end is not None else None
+            if end is None or not colon:
                 return None
             node = self.quoted(position)
-            if node.text is None or "\n" in quoted[0]:
+            if node.text is None or "\n" in text[position:end]:
                 raise Unsure
             return node, colon.end()
         match = ANY_KEY.match(text, position)
