@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..specs import Kinds, SpecError
-from ..specs.find import Finder
+from ..specs.find import Finder, Wanted
 from ..specs.nodes import Node
 from ..specs.path import Item, Key, Step, parse
 from ..specs.read import read
@@ -93,11 +93,11 @@ def places(
     """
     source = Source(json.dumps(item).encode(), Ref.of(item).title)
     node = read(source)[0]
-    found = Finder(source, kinds, container).find(node)
+    found = Finder(source, kinds, Wanted(container)).find(node)
     sites = list(found.sites)
     if found.doubts:
         for name in dict.fromkeys(found.containers):
-            sites += Finder(source, kinds, name).find(node).sites
+            sites += Finder(source, kinds, Wanted(name)).find(node).sites
     unique = {
         site.path: Place(site.path, site.container, site.scalar.text if site.scalar else None)
         for site in sites
