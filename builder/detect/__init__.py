@@ -1,7 +1,7 @@
 """Which files of a source say what its environment is, and which way of building they ask for."""
 
 from builder.detect.detect import detect
-from builder.detect.model import Asked, Detected, Kind, Requirements
+from builder.detect.model import Asked, Buildpack, Detected, Kind, Requirements
 from builder.detect.read import read_requirements
 
-__all__ = ["Asked", "Detected", "Kind", "Requirements", "detect", "read_requirements"]
+__all__ = ["Asked", "Buildpack", "Detected", "Kind", "Requirements", "detect", "read_requirements"]

@@ -7,12 +7,14 @@ the root.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from builder.detect.environment import read_environment
 from builder.detect.files import exists, read_text
-from builder.detect.model import Detected, Kind
+from builder.detect.model import Buildpack, Detected, Kind
+from builder.detect.pipfile import python_of
 from builder.detect.pyproject import Pyproject, read_pyproject
 from builder.detect.python import pinned_python, requires_python
 from builder.detect.read import read_requirements
@@ -26,19 +28,19 @@ from builder.model import Way
 from builder.source.names import parts_of
 
 _FIRST = (
-    ("Dockerfile", "is a container build of its own"),
-    ("Project.toml", "asks for Julia"),
-    ("JuliaProject.toml", "asks for Julia"),
-    ("REQUIRE", "asks for Julia"),
-    ("default.nix", "asks for Nix"),
-    ("install.R", "asks for R"),
+    ("Dockerfile", Buildpack.DOCKERFILE, "is a container build of its own"),
+    ("Project.toml", Buildpack.JULIA, "asks for Julia"),
+    ("JuliaProject.toml", Buildpack.JULIA, "asks for Julia"),
+    ("REQUIRE", Buildpack.JULIA, "asks for Julia"),
+    ("default.nix", Buildpack.NIX, "asks for Nix"),
+    ("install.R", Buildpack.R, "asks for R"),
 )
 _ADDED = (
     ("apt.txt", "asks for system packages"),
     ("postBuild", "runs code after the build"),
     ("start", "runs code before the server starts"),
 )
-_UNREAD = ("pixi.toml", "pixi.lock", "conda-lock.yml", "poetry.lock", "environment.yaml")
+_UNREAD = ("pixi.toml", "pixi.lock", "conda-lock.yml", "poetry.lock")
 
 
 def detect(root: Path, subdir: str | None = None) -> Detected:
@@ -58,7 +60,7 @@ def detect(root: Path, subdir: str | None = None) -> Detected:
         )
     config_dir = found[0] if found else ""
     look = _Look(root, below, config_dir)
-    detected = look.binder() or look.python()
+    detected = look.stock() or look.ours()
     return replace(detected, config_dir=config_dir, subdir=below)
 
 
@@ -76,31 +78,59 @@ class _Look:
     def path(self, name: str) -> str:
         return self.prefix + name
 
-    def binder(self) -> Detected | None:
-        """The answer when only a container engine will do, for a reason that a file name gives."""
-        reasons = [(name, why) for name, why in _FIRST if self.has(name)]
+    def stock(self) -> Detected | None:
+        """The answer when one of repo2docker's own buildpacks installs the packages."""
+        reasons = [(name, pack, why) for name, pack, why in _FIRST if self.has(name)]
         if not reasons and (file := self._r_file()):
-            reasons = [(file, "asks for R")]
-        if not reasons and self.has("environment.yml"):
-            why = self._conda()
-            reasons = [("environment.yml", why)] if why else []
-        elif not reasons:
-            reasons = [
-                (n, "is read by pipenv only") for n in ("Pipfile", "Pipfile.lock") if self.has(n)
-            ]
-        if not reasons and not self.has("environment.yml") and not self.config_dir:
-            reasons = self._setup()
-        reasons += [(name, why) for name, why in _ADDED if self.has(name)]
+            reasons = [(file, Buildpack.R, "asks for R")]
+        if not reasons and (name := self._environment()) and (why := self._conda(name)):
+            reasons = [(name, Buildpack.CONDA, why)]
         if not reasons:
             return None
-        listed = " and ".join(f"{self.path(name)} {why}" for name, why in reasons)
+        said = [(name, why) for name, _, why in reasons] + self._added()
         return Detected(
             Way.BINDER,
             Kind.BINDER,
-            f"A container engine is needed since {listed}.",
-            tuple(self.path(name) for name, _ in reasons),
+            _since(f"{self.path(name)} {why}" for name, why in said),
+            tuple(self.path(name) for name, _ in said),
             python=self._lenient_pin(),
+            buildpack=reasons[0][1],
         )
+
+    def ours(self) -> Detected:
+        """The answer for a source of Python packages, with what adds to them."""
+        detected = self.python()
+        added = dict(self._added())
+        install = detected.install
+        reasons = [f"{self.path(name)} {why}" for name, why in added.items()]
+        if self._setup() or (added and self._builds()):
+            install = (*install, ".")
+        if self._setup():
+            reasons.insert(0, f"{self.path('setup.py')} must be run to install the package")
+        if detected.way is Way.BINDER:
+            reasons.insert(0, detected.why)
+        if not reasons:
+            return detected
+        files = [self.path(name) for name in ("setup.py",) if self._setup()]
+        made = replace(
+            detected,
+            way=Way.BINDER,
+            files=(*detected.files, *files, *(self.path(name) for name in added)),
+            install=install,
+            apt=self.path("apt.txt") if "apt.txt" in added else None,
+            post_build=self.path("postBuild") if "postBuild" in added else None,
+            start=self.path("start") if "start" in added else None,
+        )
+        if made.needs_engine:
+            return replace(made, why=_since(reasons))
+        return replace(made, why=f"{reasons[0]}, so the repository's files go into the image.")
+
+    def _added(self) -> list[tuple[str, str]]:
+        return [(name, why) for name, why in _ADDED if self.has(name)]
+
+    def _environment(self) -> str | None:
+        names = ("environment.yml", "environment.yaml")
+        return next((name for name in names if self.has(name)), None)
 
     def _r_file(self) -> str | None:
         if self._begins("runtime.txt", "r-"):
@@ -112,40 +142,45 @@ class _Look:
     def _begins(self, name: str, *beginnings: str) -> bool:
         return self.has(name) and read_text(self.root, self.path(name)).startswith(beginnings)
 
-    def _conda(self) -> str | None:
-        environment = read_environment(self.root, self.path("environment.yml"))
+    def _conda(self, name: str) -> str | None:
+        environment = read_environment(self.root, self.path(name))
         if environment.conda:
             more = len(environment.conda) - 3
             listed = ", ".join(environment.conda[:3]) + (f" and {more} more" if more > 0 else "")
             return f"asks for conda packages ({listed})"
         return f"sets {environment.other[0]}" if environment.other else None
 
-    def _setup(self) -> list[tuple[str, str]]:
-        why = "must be run to know its dependencies (or list them in binder/requirements.txt)"
-        return [("setup.py", why)] if self.has("setup.py") else []
+    def _setup(self) -> bool:
+        """Whether Binder would run `pip install .` for a setup.py."""
+        return self._installs() and self.has("setup.py")
+
+    def _builds(self) -> bool:
+        """Whether Binder would run `pip install .` for a pyproject.toml."""
+        project = self._project() if self._installs() else None
+        return project is not None and all(
+            bool(project.table(name)) for name in ("project", "build-system")
+        )
+
+    def _installs(self) -> bool:
+        """Whether the source may be a package: conda and pipenv don't install it."""
+        pipenv = self.has("Pipfile") or self.has("Pipfile.lock")
+        return not (self.config_dir or pipenv or self._environment())
 
     def python(self) -> Detected:
-        """The answer when only Python packages are asked for."""
+        """The Python packages that are asked for; `why` is a bare reason where code must run."""
         detected = self._python()
-        if detected.kind in (Kind.REQUIREMENTS, Kind.PYPROJECT, Kind.ENVIRONMENT):
-            try:
-                asked = read_requirements(self.root, detected)
-            except EngineNeededError as error:
-                reason = str(error.extra.get("reason", error.detail))
-                return replace(
-                    detected,
-                    way=Way.BINDER,
-                    kind=Kind.BINDER,
-                    why=f"A container engine is needed since {reason}.",
-                )
-            more = (name for name in detected.files if name not in asked.files)
-            return replace(detected, files=(*asked.files, *more))
-        return detected
+        try:
+            asked = read_requirements(self.root, detected)
+        except EngineNeededError as error:
+            reason = str(error.extra.get("reason", error.detail))
+            return replace(detected, way=Way.BINDER, why=reason, install=("-r",))
+        more = (name for name in detected.files if name not in asked.files)
+        return replace(detected, files=(*asked.files, *more))
 
     def _python(self) -> Detected:
         pin = self._pin()
-        if self.has("environment.yml"):
-            name = self.path("environment.yml")
+        if file := self._environment():
+            name = self.path(file)
             environment = read_environment(self.root, name)
             return Detected(
                 Way.LAYERED, Kind.ENVIRONMENT, f"{name} lists only python and pip packages.",
@@ -154,6 +189,9 @@ class _Look:
             )  # fmt: skip
         if self.has("pylock.toml"):
             return self._layered(Kind.PYLOCK, "is a lock of exact packages", pin)
+        for kind in (Kind.PIPFILE_LOCK, Kind.PIPFILE):
+            if self.has(kind.value):
+                return self._pipfile(kind, pin)
         project = self._project()
         if self.has("uv.lock") and project is not None:
             return self._layered(Kind.UV_LOCK, "is a lock of exact packages", pin, "pyproject.toml")
@@ -162,8 +200,12 @@ class _Look:
         if project is not None and project.declares:
             code = project.code_needed()
             if code is not None:
-                why = f"A container engine is needed since {project.name} must be run: {code}."
-                return Detected(Way.BINDER, Kind.BINDER, why, (project.name,), python=pin)
+                # Its dependencies come with it when pip installs it.
+                why = f"{project.name} must be run: {code}"
+                return Detected(
+                    Way.BINDER, Kind.EMPTY, why, (project.name, *self._pin_files()), python=pin,
+                    install=(".",),
+                )  # fmt: skip
             return self._layered(
                 Kind.PYPROJECT, "lists its dependencies, the project itself is not installed", pin
             )
@@ -175,6 +217,19 @@ class _Look:
         requires = requires_python(self.root, kind, name)
         return Detected(
             Way.LAYERED, kind, f"{name} {why}.", files, python=pin, requires_python=requires
+        )
+
+    def _pipfile(self, kind: Kind, pin: str | None) -> Detected:
+        """Pipenv's packages: those of the lock, or what the Pipfile asks for where there is none.
+
+        Binder lets runtime.txt lose against the Python that the Pipfile names.
+        """
+        name = self.path(kind.value)
+        also = [self.path("Pipfile")] if kind is Kind.PIPFILE_LOCK and self.has("Pipfile") else []
+        python = python_of(self.root, name) or pin
+        what = "is a lock of exact packages" if kind is Kind.PIPFILE_LOCK else "lists its packages"
+        return Detected(
+            Way.LAYERED, kind, f"{name} {what}.", (name, *also, *self._pin_files()), python=python
         )
 
     def _empty(self, pin: str | None) -> Detected:
@@ -211,3 +266,7 @@ class _Look:
             if pin := pinned_python(self.root, name):
                 return pin
         return None
+
+
+def _since(reasons: Iterable[str]) -> str:
+    return f"A container engine is needed since {' and '.join(reasons)}."

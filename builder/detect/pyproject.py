@@ -17,7 +17,7 @@ from builder.detect.files import read_text, read_toml
 from builder.detect.lines import needs_engine, read_line
 from builder.detect.model import Asked, Requirements
 from builder.detect.requirements import Reader, index_url
-from builder.errors import InvalidSpecError
+from builder.errors import EngineNeededError, InvalidSpecError
 
 _LINUX = {"os_name": "posix", "sys_platform": "linux", "platform_system": "Linux"}
 
@@ -97,20 +97,31 @@ def read_pyproject(root: Path, name: str) -> Pyproject:
 
 
 def dependencies(
-    project: Pyproject, root: Path, extras: Collection[str] = (), groups: Collection[str] = ()
+    project: Pyproject,
+    root: Path,
+    extras: Collection[str] = (),
+    groups: Collection[str] = (),
+    *,
+    leave: bool = False,
 ) -> Requirements:
     """The project's dependencies with those of the chosen extras and dependency groups.
 
     Sources, indexes, constraints and overrides of [tool.uv] count. Raises InvalidSpecError for an
-    unknown extra or group, EngineNeededError for a dependency on a repository or a folder.
+    unknown extra or group, EngineNeededError for a dependency on a repository or a folder, which
+    `leave` sets aside.
     """
-    reader = Reader(root)
+    reader = Reader(root, leave=leave)
     reader.files.append(project.name)
     if project.dynamic:
         for each in project.dynamic_files():
             reader.line(f"-r {shlex.quote(each)}", project.name, project.line(each))
     for text in _texts(project, extras, groups):
-        reader.asked.append(read_line(text, project.name, project.line(text)))
+        try:
+            reader.asked.append(read_line(text, project.name, project.line(text)))
+        except EngineNeededError:
+            if not leave:
+                raise
+            reader.left.append(text)
     settings = project.table("tool", "uv")
     read = reader.result()
     package_indexes = _sources(project, read.asked, extras, groups)
@@ -130,6 +141,7 @@ def dependencies(
         pre=read.pre,
         package_indexes=package_indexes,
         files=read.files,
+        left=read.left,
     )
 
 

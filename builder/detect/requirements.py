@@ -16,7 +16,7 @@ from builder.detect.lines import (
     split_options,
 )
 from builder.detect.model import Asked, Requirements
-from builder.errors import TooLargeError
+from builder.errors import EngineNeededError, TooLargeError
 from builder.secrets import secret_name
 
 MAX_FILES = 50
@@ -28,10 +28,15 @@ _IGNORED = frozenset(
 
 
 class Reader:
-    """Collects what a set of requirements files asks for."""
+    """Collects what a set of requirements files asks for.
 
-    def __init__(self, root: Path) -> None:
+    `leave` makes it set lines aside that have to be built, instead of raising EngineNeededError.
+    """
+
+    def __init__(self, root: Path, *, leave: bool = False) -> None:
         self.root = root
+        self.leave = leave
+        self.left: list[str] = []
         self.asked: list[Asked] = []
         self.constraints: list[Asked] = []
         self.files: list[str] = []
@@ -52,6 +57,7 @@ class Reader:
             no_index=self.no_index,
             pre=self.pre,
             files=tuple(self.files),
+            left=tuple(self.left),
         )
 
     def file(self, name: str, constraint: bool = False) -> None:
@@ -66,6 +72,14 @@ class Reader:
 
     def line(self, text: str, file: str, number: int, constraint: bool = False) -> None:
         """Read one logical line of `file`."""
+        try:
+            self._line(text, file, number, constraint)
+        except EngineNeededError:
+            if not self.leave:
+                raise
+            self.left.append(text)
+
+    def _line(self, text: str, file: str, number: int, constraint: bool) -> None:
         if text.startswith("-"):
             if "${" in text:
                 # read_line explains that variables are not expanded.

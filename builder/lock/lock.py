@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from builder.lock.allowed import check_asked, check_locked
 from builder.lock.given import lock_given
 from builder.lock.model import DEFAULT_SEED, Target, UvSettings
 from builder.lock.resolve import Resolver, with_seed
-from builder.model import Accelerator, Lock, Way
+from builder.model import Accelerator, Lock
 
 NO_CHOICES = Choices()
 _TORCH = ("torch", "torchvision", "torchaudio")
@@ -36,15 +36,16 @@ def lock(
     upgrade: bool = False,
     seed: Sequence[str] = DEFAULT_SEED,
     choices: Choices = NO_CHOICES,
+    leave: Collection[str] = (),
 ) -> Lock:
     """Exact wheels for everything that the detected files ask for, and for the seed packages.
 
-    Versions of `previous` are kept where they fit, unless `upgrade`. Raises
-    UnresolvableError, NoWheelError, InvalidSpecError (with file
+    Versions of `previous` are kept where they fit, unless `upgrade`. Requirements of the names in
+    `leave` are left out. Raises UnresolvableError, NoWheelError, InvalidSpecError (with file
     and line), EngineNeededError, IndexUnreachableError, TooLargeError, DiskFullError,
     CancelledError and TimedOutError.
     """
-    if detected.way is not Way.LAYERED:
+    if detected.kind is Kind.BINDER:
         raise EngineNeededError(detected.why)
     _check_python(detected, target)
     _check_choices(detected, choices)
@@ -61,6 +62,8 @@ def lock(
             wanted = _with_indexes(
                 read_requirements(checkout_root, detected, choices.extras, choices.groups), choices
             )
+            kept = tuple(each for each in wanted.asked if each.name not in leave)
+            wanted = replace(wanted, asked=kept)
             users = check_asked(wanted, uv)
             # A source that replaces the index may do so with one that has not the seed packages.
             together = wanted.index_url is None and not wanted.no_index

@@ -142,8 +142,8 @@ def test_a_python_that_the_base_has_not_is_refused(lock_files):
 
 
 def test_a_binder_source_can_not_be_locked(lock_files):
-    with pytest.raises(EngineNeededError, match=r"apt\.txt asks for system packages"):
-        lock_files({"requirements.txt": "", "apt.txt": "curl\n"})
+    with pytest.raises(EngineNeededError, match=r"environment\.yml asks for conda packages"):
+        lock_files({"environment.yml": "dependencies: [numpy]\n"})
 
 
 def test_cancelling_and_the_time_limit_stop_uv(lock_files, settings, wheel_factory):
