@@ -90,6 +90,12 @@ class LimitExceededError(BuildError):
     type = "limit-exceeded"
 
 
+class ForbiddenImageError(BuildError):
+    """A repository's Dockerfile starts from an image that the operator does not allow."""
+
+    type = "image-forbidden"
+
+
 class UnresolvableError(BuildError):
     """No set of versions satisfies the requirements."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from builder.cuda import Cuda
@@ -30,6 +30,23 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Settings:
+    """What an image says of containers beyond its environment: more variables and labels.
+
+    `path` are folders that go first in PATH; `env` may replace what every image has.
+    """
+
+    env: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    path: tuple[str, ...] = ()
+    entrypoint: str = START
+    working_dir: str = HOME
+
+
+USUAL = Settings()
+
+
+@dataclass(frozen=True, slots=True)
 class Assembled:
     """An image ready to publish: config bytes with their descriptor, and the manifest."""
 
@@ -46,24 +63,30 @@ class Assembled:
 
 
 def assemble(
-    base: Base, parts: Sequence[Part], labels: Mapping[str, str], cuda: Cuda | None = None
+    base: Base,
+    parts: Sequence[Part],
+    labels: Mapping[str, str],
+    cuda: Cuda | None = None,
+    settings: Settings = USUAL,
 ) -> Assembled:
     """Config and manifest (OCI image-spec 1.1) of the base's layers with the parts on top."""
     layers = base.layers + tuple(part.layer for part in parts)
     history = [{"created": CREATED, "created_by": f"base {base.name}"}] * len(base.layers)
     history += [{"created": CREATED, "created_by": f"kitbag: {part.title}"} for part in parts]
+    variables = {**environment(base, cuda), **settings.env}
+    variables["PATH"] = ":".join((*settings.path, variables["PATH"]))
     config = canonical(
         {
             "architecture": base.platform.arch,
             "os": base.platform.os,
             "created": CREATED,
             "config": {
-                "Env": [f"{key}={value}" for key, value in environment(base, cuda).items()],
-                "Entrypoint": [START],
+                "Env": [f"{key}={value}" for key, value in variables.items()],
+                "Entrypoint": [settings.entrypoint],
                 "User": f"{UID}:{GID}",  # numbers, so that Kubernetes can see it isn't root
-                "WorkingDir": HOME,
+                "WorkingDir": settings.working_dir,
                 "ExposedPorts": {f"{PORT}/tcp": {}},
-                "Labels": dict(sorted({**base.labels, **labels}.items())),
+                "Labels": dict(sorted({**base.labels, **labels, **settings.labels}.items())),
             },
             "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
             "history": history,

@@ -59,6 +59,32 @@ class PlannedLayer:
 
 
 @dataclass(frozen=True, slots=True)
+class Addition:
+    """A layer that goes on top of the packages, whose bytes are at hand."""
+
+    title: str
+    layer: Layer
+    open_blob: Callable[[], BinaryIO]
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What an image gets beside its packages; `room` is how many layers are added to it later."""
+
+    additions: tuple[Addition, ...] = ()
+    settings: image.Settings = image.USUAL
+    room: int = 0
+
+    @property
+    def layers(self) -> int:
+        """How many layers fewer the packages may have."""
+        return len(self.additions) + self.room
+
+
+NO_EXTRAS = Extras()
+
+
+@dataclass(frozen=True, slots=True)
 class Stats:
     """What a build took; sizes in bytes, `bytes_moved` into the store."""
 
@@ -78,10 +104,12 @@ def recipe(base: Base, tools: Tools) -> Recipe:
     return Recipe(skeleton.PREFIX, base.python.minor, version, packer)
 
 
-def planned_layers(lock: Lock, base: Base, tools: Tools) -> list[PlannedLayer]:
+def planned_layers(
+    lock: Lock, base: Base, tools: Tools, extras: Extras = NO_EXTRAS
+) -> list[PlannedLayer]:
     """The package layers of the image from the bottom up, with what the index knows of them."""
     how = recipe(base, tools)
-    groups = group(lock.wheels, len(base.layers))
+    groups = group(lock.wheels, len(base.layers) + extras.layers)
     keys = [how.key(*(item.sha256 for item in member.wheels)) for member in groups]
     known = tools.index.known(keys, tools.store.name)
     return [
@@ -96,6 +124,7 @@ def build(
     tools: Tools,
     *,
     cuda: Cuda | None = None,
+    extras: Extras = NO_EXTRAS,
     report: Callable[[Step], None] = lambda _: None,
     pushing: Callable[[], None] = lambda: None,
     cancelled: Callable[[], bool] = lambda: False,
@@ -103,11 +132,11 @@ def build(
     """Make the image, push it to `repo` and publish it under its digest.
 
     The manifest also gets a tag made of the digest, so that no registry takes it for garbage.
-    Nothing is published before all of it is there. `cuda` is what the image says of GPUs. `pushing`
-    is called when all package layers are in the store. Raises the errors of builder.errors, and
-    CancelledError soon after `cancelled` says so.
+    Nothing is published before all of it is there. `cuda` is what the image says of GPUs, `extras`
+    what it holds beside the packages. `pushing` is called when all package layers are in the store.
+    Raises the errors of builder.errors, and CancelledError soon after `cancelled` says so.
     """
-    return _Build(lock, base, repo, tools, cuda, report, cancelled).run(pushing)
+    return _Build(lock, base, repo, tools, cuda, extras, report, cancelled).run(pushing)
 
 
 class _Build:
@@ -118,11 +147,12 @@ class _Build:
         repo: str,
         tools: Tools,
         cuda: Cuda | None,
+        extras: Extras,
         report: Callable[[Step], None],
         cancelled: Callable[[], bool],
     ) -> None:
         self._lock, self._base, self._repo, self._tools = lock, base, repo, tools
-        self._cuda = cuda
+        self._cuda, self._extras = cuda, extras
         self._report, self._cancelled = report, cancelled
         self._failed = threading.Event()
         self._moved_bytes = 0
@@ -131,7 +161,7 @@ class _Build:
     def run(self, pushing: Callable[[], None]) -> tuple[Image, Stats]:
         tools, base = self._tools, self._base
         how = recipe(base, tools)
-        plan = planned_layers(self._lock, base, tools)
+        plan = planned_layers(self._lock, base, tools, self._extras)
         fresh = [item for item in plan if item.known is None]
         known = [item.known.layer.descriptor.digest for item in plan if item.known]
         missing = tools.store.missing(
@@ -156,7 +186,11 @@ class _Build:
                     partial(record.write, base=base, lock=self._lock, cuda=self._cuda),
                 ),
             ]
-            self._await([*bases, *contents, *own])
+            added = [
+                pushers.submit(self._put_layer, each.layer, each.open_blob)
+                for each in self._extras.additions
+            ]
+            self._await([*bases, *contents, *own, *added])
         below, above = (future.result() for future in own)
         layers = [future.result() for future in contents]
         pushing()
@@ -268,8 +302,9 @@ class _Build:
         self._check()
         tools = self._tools
         parts = layers_of(below, [item.group for item in plan], layers, above)
+        parts += [image.Part(each.layer, each.title) for each in self._extras.additions]
         labels = image.labels_of(self._base, self._lock, how.compiler, self._cuda, how.packer)
-        made = image.assemble(self._base, parts, labels, self._cuda)
+        made = image.assemble(self._base, parts, labels, self._cuda, self._extras.settings)
         config = partial(io.BytesIO, made.config)
         put = tools.store.put_blob(self._repo, made.config_descriptor, config)
         self._check()  # the last moment: what comes now publishes the image

@@ -44,6 +44,7 @@ class Slug(StrEnum):
     ENGINE_UNREACHABLE = "engine-unreachable"
     BUILD_FAILED = "build-failed"
     LIMIT_EXCEEDED = "limit-exceeded"
+    IMAGE_FORBIDDEN = "image-forbidden"
     SPEC_REFUSED = "spec-refused"
     UNAVAILABLE = "unavailable"
     INTERNAL = "internal"
@@ -90,6 +91,7 @@ KINDS: Mapping[Slug, Kind] = {
     Slug.ENGINE_UNREACHABLE: Kind("The container engine did not answer", 502),
     Slug.BUILD_FAILED: Kind("A step of the build failed", 422),
     Slug.LIMIT_EXCEEDED: Kind("The build used too much", 422),
+    Slug.IMAGE_FORBIDDEN: Kind("An image of the Dockerfile is not allowed", 422),
     Slug.SPEC_REFUSED: Kind("The manifest can't be pinned", 422),
     Slug.UNAVAILABLE: Kind("A part of the service does not answer", 503),
     Slug.INTERNAL: Kind("Something went wrong in the service", 500),

@@ -123,8 +123,9 @@ class Git:
                 shown = ",".join(str(address) for address in self.url.addresses)
                 pinned = f"{self.url.host}:{self.url.port}:{shown}"
                 lines.append(f"\tcurloptResolve = {_quoted(pinned)}")
-            if self.url.user:
-                pair = f"{self.url.user}:{self.url.password or ''}".encode()
+            login = (self.url.user, self.url.password or "") if self.url.user else None
+            if login := login or self.policy.login:
+                pair = ":".join(login).encode()
                 header = f"Authorization: Basic {base64.b64encode(pair).decode()}"
                 lines.append(f"\textraHeader = {_quoted(header)}")
         return "\n".join(lines) + "\n"

@@ -61,7 +61,8 @@ class SourcePolicy:
     """What the operator allows a source to be, to reach and to weigh.
 
     `protocols` are of https, http, ssh, git and file. The limits hold for what is downloaded and
-    for the files on disk alike. `cancelled` is asked several times a second. `ssh_key` and
+    for the files on disk alike. `cancelled` is asked several times a second. `login`
+    is a user and a password (or token) for http and https, where the URL has none. `ssh_key` and
     `known_hosts` are OpenSSH's files; without `known_hosts` any host key is accepted.
     """
 
@@ -72,6 +73,7 @@ class SourcePolicy:
     timeout_s: float = 300.0
     cancelled: Callable[[], bool] = never
     ca_bundle: Path | None = None
+    login: tuple[str, str] | None = field(default=None, repr=False)
     ssh_key: Path | None = None
     known_hosts: Path | None = None
 

@@ -1,0 +1,97 @@
+"""One Dockerfile built by the engine, or found in the store where the same was built before."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from builder.binder.dockerfile import Site
+from builder.binder.log import BuildLog
+from builder.engines.protocol import Engine, Job, Limits
+from builder.model import Base, Platform, Step
+from builder.stores.protocol import Store
+
+NO_SITE = Site()
+NO_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What the binder way works with: the engine, its limits, and who is told and asked.
+
+    `id` is the build's in the catalog.
+    `fresh` makes it build what was built before too. `secrets` are texts that no log may show.
+    """
+
+    engine: Engine
+    store: Store
+    limits: Limits = NO_LIMITS
+    site: Site = NO_SITE
+    scratch: Path | None = None
+    fresh: bool = False
+    id: str = "build"
+    secrets: tuple[str, ...] = ()
+    report: Callable[[Step], None] = lambda _: None
+    cancelled: Callable[[], bool] = lambda: False
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A Dockerfile for a repository of the store; `key` are the contents that decide the image.
+
+    `context` is a folder that holds the file `dockerfile`; without one `dockerfile` is its text.
+    """
+
+    dockerfile: str
+    base: Base | None
+    repo: str
+    platform: Platform
+    key: tuple[str, ...]
+    args: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, Path] = field(default_factory=dict)
+    context: Path | None = None
+
+    @property
+    def tag(self) -> str:
+        """The tag under which the store keeps what came of it."""
+        told = hashlib.sha256()
+        for part in (self.dockerfile, str(self.platform), *self.key):
+            told.update(part.encode() + b"\0")
+        return f"kitbag-{told.hexdigest()[:32]}"
+
+
+def made(shop: Workshop, order: Order) -> tuple[str, bool]:
+    """The digest of the order's image in its repository, and whether it was built just now.
+
+    Raises what the engine and the store raise.
+    """
+    known = None if shop.fresh else shop.store.manifest(order.repo, order.tag)
+    if known is not None:
+        return known.digest, False
+    with (
+        tempfile.TemporaryDirectory(prefix="context-", dir=shop.scratch) as folder,
+        BuildLog(shop.report, shop.secrets) as log,
+    ):
+        if order.context is None:
+            (Path(folder) / "Dockerfile").write_text(order.dockerfile)
+        job = Job(
+            id=shop.id,
+            context=order.context or Path(folder),
+            dockerfile=order.dockerfile if order.context else "Dockerfile",
+            repo=order.repo,
+            platform=order.platform,
+            base=order.base,
+            args=order.args,
+            labels=order.labels,
+            secrets=order.secrets,
+            limits=shop.limits,
+        )
+        image = shop.engine.build(job, shop.store, log=log, cancelled=shop.cancelled)
+    found = shop.store.manifest(order.repo, image.digest)
+    if found is not None:
+        shop.store.put_manifest(order.repo, found, tags=[order.tag])
+    return image.digest, True
