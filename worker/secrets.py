@@ -1,4 +1,4 @@
-"""The operator's secrets for package indexes: a folder with one TOML file for each."""
+"""The operator's secrets for package indexes and git: a folder with one TOML file for each."""
 
 from __future__ import annotations
 
@@ -6,9 +6,18 @@ import logging
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from builder.secrets import Secret, Secrets, origin_of, own_secret
 from worker.settings import WorkerSettings
@@ -18,6 +27,8 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _MAX_BYTES = 64 << 10
 # What PyPI, Gitea, GitLab and others take as the user of a token.
 _TOKEN_USER = "__token__"  # noqa: S105 # a user's name
+_PORTS = {"https": 443, "http": 80, "ssh": 22}
+_SHORT = re.compile(r"(?:[\w.-]+@)?(?P<host>[\w.-]+):[^:/].*")
 _Namespace = Annotated[str, StringConstraints(min_length=1, max_length=63)]
 
 
@@ -26,10 +37,20 @@ class SecretFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    url: str = Field(description="https://HOST[:PORT]: where it may be sent.")
+    url: str = Field(description="https://HOST[:PORT]: where it may be sent; ssh:// for a key.")
+    use: Literal["index", "git"] = "index"
     username: str = _TOKEN_USER
-    password: SecretStr
+    password: SecretStr | None = None
+    key: SecretStr | None = Field(None, description="A private key of OpenSSH, for git.")
+    known_hosts: str | None = Field(None, description="The host's keys, for git over ssh.")
     namespaces: frozenset[_Namespace] | None = None
+
+    @model_validator(mode="after")
+    def _holds_one(self) -> Self:
+        ssh = self.use == "git" and self.url.startswith("ssh://")
+        if (self.key is not None) != ssh or (self.password is not None) == ssh:
+            raise ValueError("a password for https, or a key for git over ssh")
+        return self
 
 
 def secrets_for(settings: WorkerSettings, namespace: str) -> Secrets:
@@ -46,6 +67,8 @@ def secrets_for(settings: WorkerSettings, namespace: str) -> Secrets:
     listed = _listed(settings.secrets) if settings.secrets is not None else []
     # One that is for this namespace goes before one that is for all.
     for name, file in sorted(listed, key=lambda item: (item[1].namespaces is None, item[0])):
+        if file.use != "index" or file.password is None:
+            continue
         origin = origin_of(file.url)
         if origin is None:
             log.warning("secret %s is left out: its url is no https://HOST", name)
@@ -53,6 +76,37 @@ def secrets_for(settings: WorkerSettings, namespace: str) -> Secrets:
             password = file.password.get_secret_value()
             found.append(Secret(name, origin, file.username, password))
     return Secrets(found)
+
+
+def for_git(settings: WorkerSettings, namespace: str, url: str) -> SecretFile | None:
+    """The secret for a git URL's host that environments of this namespace may use, if any is."""
+    place = _place(url)
+    if settings.secrets is None or place is None:
+        return None
+    fitting = [
+        (name, file)
+        for name, file in _listed(settings.secrets)
+        if file.use == "git"
+        and _place(file.url) == place
+        and (file.namespaces is None or namespace in file.namespaces)
+    ]
+    fitting.sort(key=lambda item: (item[1].namespaces is None, item[0]))
+    return fitting[0][1] if fitting else None
+
+
+def _place(url: str) -> tuple[str, str, int] | None:
+    """Scheme, host and port of a git URL, also of ssh's short form."""
+    short = _SHORT.fullmatch(url) if "://" not in url else None
+    if short is not None:
+        url = f"ssh://{short['host']}"
+    try:
+        parts = urlsplit(url.removeprefix("git+"))
+        port = parts.port or _PORTS.get(parts.scheme, 0)
+    except ValueError:
+        return None
+    if parts.scheme not in _PORTS or not parts.hostname:
+        return None
+    return parts.scheme, parts.hostname.rstrip(".").lower(), port
 
 
 def _listed(folder: Path) -> list[tuple[str, SecretFile]]:

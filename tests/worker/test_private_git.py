@@ -1,0 +1,124 @@
+"""Private repositories by the operator's secrets, which nobody ever gets to see."""
+
+from __future__ import annotations
+
+import base64
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from rig.git import GitServer
+from rig.http import QuietHandler, serve
+
+from catalog.states import BuildState
+from worker.secrets import for_git
+
+from .conftest import Site
+
+Make = Callable[..., Site]
+USER, TOKEN = "robot", "t0ken-of-the-git-host"
+
+
+@pytest.fixture
+def private_git(git_server: GitServer) -> Iterator[str]:
+    """The address of a git host that wants a login, in front of the rig's."""
+    wanted = "Basic " + base64.b64encode(f"{USER}:{TOKEN}".encode()).decode()
+    behind = git_server.repository("anchor", {"a": "b"}).http_url.rpartition("/")[0]
+
+    class Gate(QuietHandler):
+        def answer(self) -> None:
+            length = int(self.headers.get("Content-Length", 0))
+            self._pass(self.rfile.read(length) if length else None)
+
+        def _pass(self, body: bytes | None) -> None:
+            if self.headers.get("Authorization") != wanted:
+                self.send_response(401)
+                self.send_header("WWW-Authenticate", "Basic realm=git")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            asked = urllib.request.Request(behind + self.path, data=body)
+            for name in ("Content-Type", "Content-Encoding", "Git-Protocol", "Accept"):
+                if name in self.headers:
+                    asked.add_header(name, self.headers[name])
+            try:
+                with urllib.request.urlopen(asked, timeout=30) as answer:
+                    status, kind, data = (
+                        answer.status,
+                        answer.headers["Content-Type"],
+                        answer.read(),
+                    )
+            except urllib.error.HTTPError as error:
+                status, kind, data = error.code, "text/plain", error.read()
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+    with serve(Gate) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+def secret(folder: Path, name: str, **fields: str) -> None:
+    folder.mkdir(exist_ok=True)
+    lines = [f'{key} = """{value}"""' for key, value in fields.items() if key != "namespaces"]
+    if "namespaces" in fields:
+        lines.append(f"namespaces = {fields['namespaces']}")
+    (folder / name).write_text("\n".join(lines))
+
+
+def test_a_secret_opens_its_host_for_its_namespaces_alone(
+    make_site: Make, git_server: GitServer, private_git: str, tmp_path: Path
+) -> None:
+    git_server.repository("closed", {"requirements.txt": "one==1.0\n"})
+    folder = tmp_path / "secrets"
+    secret(folder, "corp", use="git", url=private_git, username=USER, password=TOKEN,
+           namespaces='["alice"]')  # fmt: skip
+    site = make_site(secrets=folder)
+    source = {"git": {"url": f"{private_git}/closed.git"}}
+    row = site.work("", environment="alice/closed", source=source)
+    assert row.state is BuildState.READY, row.error
+    other = site.work("", environment="mallory/closed", source=source)
+    assert other.state is BuildState.FAILED
+    assert (other.error or {})["type"] == "source-not-found"
+    told = [str((event.message, event.data)) for event in site.events(row.id)]
+    assert not any(TOKEN in text for text in [*told, str(row.error), str(row.request)])
+    for path in site.folder.rglob("*"):
+        if path.is_file():
+            assert TOKEN.encode() not in path.read_bytes(), path
+
+
+@pytest.mark.parametrize(
+    ("secret_url", "asked", "fits"),
+    [
+        ("https://git.corp.example", "https://git.corp.example/a/b.git", True),
+        ("https://git.corp.example", "git+https://git.corp.example/a/b.git", True),
+        ("https://git.corp.example", "https://git.corp.example:8443/a/b.git", False),
+        ("https://git.corp.example", "https://git.corp.example.evil.example/a", False),
+        ("https://git.corp.example", "http://git.corp.example/a", False),
+        ("ssh://git.corp.example", "git@git.corp.example:a/b.git", True),
+        ("ssh://git.corp.example", "ssh://git@git.corp.example/a/b.git", True),
+        ("ssh://git.corp.example:2222", "git@git.corp.example:a/b.git", False),
+    ],
+)
+def test_a_secret_is_for_one_scheme_host_and_port(
+    make_site: Make, tmp_path: Path, secret_url: str, asked: str, fits: bool
+) -> None:
+    folder = tmp_path / "secrets"
+    holds = {"key": "-----KEY-----"} if secret_url.startswith("ssh") else {"password": TOKEN}
+    secret(folder, "corp", use="git", url=secret_url, **holds)
+    settings = make_site(secrets=folder).settings
+    found = for_git(settings, "alice", asked)
+    assert (found is not None) == fits
+
+
+def test_an_indexs_secret_is_not_for_git(make_site: Make, tmp_path: Path) -> None:
+    folder = tmp_path / "secrets"
+    secret(folder, "corp", url="https://git.corp.example", password=TOKEN)
+    secret(folder, "odd", use="git", url="ssh://git.corp.example", password=TOKEN)
+    settings = make_site(secrets=folder).settings
+    assert for_git(settings, "alice", "https://git.corp.example/a") is None
+    assert for_git(settings, "alice", "ssh://git.corp.example/a") is None
