@@ -197,6 +197,27 @@ def requeue(session: Session, build_id: str, *, attempt: int) -> Build | None:
     return builds.get(session, build_id)
 
 
+def hand_on(session: Session, build_id: str, *, attempt: int, way: str) -> bool:
+    """Queue a build for another kind of worker, noting the way; whether it waits now.
+
+    It is no new attempt: nothing went wrong. One that was to be cancelled is cancelled instead.
+    """
+    build = builds.get(session, build_id)
+    if build.cancel_requested_at is not None:
+        finish_cancelled(session, build_id, attempt=attempt)
+        return False
+    values = {"worker": None, "heartbeat_at": None, "queued_at": utcnow(), "way": way}
+    _move(session, build_id, BuildState.QUEUED, attempt, values)
+    events.append(
+        session,
+        build_id,
+        EventKind.STATE,
+        "Waiting for a worker with a container engine.",
+        data={"state": BuildState.QUEUED, "attempt": attempt},
+    )
+    return True
+
+
 def _move(
     session: Session, build_id: str, after: BuildState, attempt: int, values: Mapping[str, Any]
 ) -> None:

@@ -88,15 +88,16 @@ def api(host: str, port: int, *, held: bool) -> None:
 @click.option(
     "--concurrency", type=_COUNT, default=2, show_default=True, help="Builds at the same time."
 )
-@click.option("--queues", default="layered,plans", show_default=True)
+@click.option("--queues", help="layered,plans unless given, and engine where KITBAG_ENGINE is set.")
 @_HELD
-def worker(concurrency: int, queues: str, *, held: bool) -> None:
+def worker(concurrency: int, queues: str | None, *, held: bool) -> None:
     """Run a worker, which also sweeps: it takes up what dead workers left."""
     from server.hold import hold
     from worker.app import app
     from worker.settings import WorkerSettings
 
-    WorkerSettings()  # a wrong setting is said now, not by the first build
+    settings = WorkerSettings()  # a wrong setting is said now, not by the first build
+    queues = queues or ("layered,plans,engine" if settings.engine != "none" else "layered,plans")
     arguments = [
         *("worker", "--loglevel", "INFO", "--queues", queues),
         *("--concurrency", str(concurrency), "--without-gossip", "--without-mingle"),

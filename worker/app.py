@@ -21,6 +21,7 @@ from worker.settings import QueueSettings
 
 BUILD = "kitbag.build"
 PLAN = "kitbag.plan"
+ENGINE_QUEUE = "engine"
 SWEEP = "kitbag.sweep"
 TRIM = "kitbag.trim"
 JOB = "kitbag.job"
@@ -78,6 +79,11 @@ def app() -> Celery:
 def enqueue_build(build_id: str) -> None:
     """Tell the workers that a build waits; raises what the broker's client raises."""
     app().send_task(BUILD, args=[build_id], retry=False, ignore_result=True)
+
+
+def enqueue_for_engine(build_id: str) -> None:
+    """Tell the workers that have a container engine; raises what the broker's client raises."""
+    app().send_task(BUILD, args=[build_id], retry=False, ignore_result=True, queue=ENGINE_QUEUE)
 
 
 def request_plan(request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:

@@ -11,18 +11,21 @@ from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from builder.errors import BuildError, CancelledError
+from builder.model import Way
 from catalog import builds, runs
 from catalog.build_models import Build
 from catalog.engine import reading, writing
 from catalog.errors import BuildNotFoundError, IllegalTransitionError, LostBuildError
 from catalog.states import RUNNING, BuildState
-from worker import identity, leftovers
+from worker import binder, identity, leftovers
+from worker.app import enqueue_for_engine
+from worker.finished import Finished
 from worker.heartbeat import Heartbeat
 from worker.patience import away, patiently
 from worker.problems import problem_of, surprise, unreadable
 from worker.reporter import Reporter
 from worker.request import parse
-from worker.run import Finished, run
+from worker.run import run
 from worker.services import Services
 
 log = logging.getLogger(__name__)
@@ -82,6 +85,8 @@ def _worked(kit: Services, row: Build, heartbeat: Heartbeat) -> Callable[[], Non
             finished = _run(kit, row, heartbeat, report)
     except LostBuildError:
         return None
+    except binder.ElsewhereError:
+        return lambda: _handed_on(kit, row)
     except CancelledError:
         return None if heartbeat.lost else lambda: _cancelled(kit, row)
     except BuildError as error:
@@ -114,7 +119,7 @@ def _run(kit: Services, row: Build, heartbeat: Heartbeat, report: Reporter) -> F
         patiently(move)
 
     request = parse({**row.request, "environment": row.environment.full_name})
-    return run(kit, request, advance, heartbeat, report)
+    return run(kit, request, advance, heartbeat, report, row.id)
 
 
 def _ready(kit: Services, row: Build, finished: Finished) -> None:
@@ -127,6 +132,14 @@ def _ready(kit: Services, row: Build, finished: Finished) -> None:
             way=finished.way,
             stats=finished.stats,
         )
+
+
+def _handed_on(kit: Services, row: Build) -> None:
+    """Queue the build for a worker with an engine; the sweep tells them if this message is lost."""
+    with writing(kit.engine) as session:
+        moved = runs.hand_on(session, row.id, attempt=row.attempt, way=Way.BINDER)
+    if moved:
+        enqueue_for_engine(row.id)
 
 
 def _failed(kit: Services, row: Build, problem: Mapping[str, Any]) -> None:

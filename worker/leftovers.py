@@ -10,10 +10,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from catalog import runs
+from builder.errors import EngineUnreachableError
+from builder.model import Way
+from catalog import builds, runs
 from catalog.build_models import Build
 from catalog.engine import reading, writing
-from catalog.states import BuildState
+from catalog.errors import BuildNotFoundError
+from catalog.states import RUNNING, BuildState
 from worker import identity, scratch
 from worker.services import Services
 
@@ -64,11 +67,16 @@ def requeue(kit: Services, row: Build) -> bool:
     return True
 
 
-def waiting(kit: Services) -> list[str]:
-    """Builds that wait for longer than a queue takes to deliver: it may have lost them."""
+def waiting(kit: Services) -> tuple[list[str], list[str]]:
+    """Builds that wait for longer than a queue takes to deliver: it may have lost them.
+
+    First those that any worker may take, then those that need a worker with an engine.
+    """
     with reading(kit.engine) as session:
         age = timedelta(seconds=kit.settings.sweep_s)
-        return [row.id for row in runs.queued_longer_than(session, age)]
+        rows = runs.queued_longer_than(session, age)
+        special = [row.id for row in rows if row.way == Way.BINDER]
+        return [row.id for row in rows if row.id not in special], special
 
 
 def tell(
@@ -92,6 +100,28 @@ def remove_files(kit: Services) -> None:
     oldest = time.time() - 2 * settings.build_timeout_s
     for pattern in _OURS_IN_TMP:
         scratch.remove_older(Path(tempfile.gettempdir()), oldest, pattern)
+
+
+def sweep_engine(kit: Services) -> None:
+    """Remove what builds that nobody works on any more left in this worker's engine."""
+    engine = kit.containers
+    if engine is None:
+        return
+
+    def alive(build_id: str) -> bool:
+        with reading(kit.engine) as session:
+            try:
+                return builds.get(session, build_id).state in RUNNING
+            except BuildNotFoundError:
+                return False
+
+    try:
+        removed = engine.sweep(alive)
+    except EngineUnreachableError as error:
+        log.warning("the container engine is not swept: %s", error.detail)
+        return
+    if removed:
+        log.info("removed %s things that builds left in the container engine", removed)
 
 
 def _running(kit: Services, silent_for: timedelta) -> Sequence[Build]:

@@ -6,18 +6,24 @@ from collections.abc import Sequence
 from typing import Any
 
 from builder import cuda, layered
+from builder.detect import Kind
+from builder.errors import EngineNeededError
 from builder.model import Base
 from catalog import versions
 from catalog.engine import reading
 from catalog.errors import EnvironmentNotFoundError, VersionNotFoundError
+from worker import binder
+from worker.finished import Prepared
 from worker.request import BuildRequest
-from worker.run import Prepared
 from worker.services import Services
 
 _SERVER = "jupyterlab"
 _NO_SERVER = (
     "The environment has no JupyterLab: its image runs commands but can't serve a notebook; "
     "add jupyterlab to the requirements if it should."
+)
+_UNKNOWN = (
+    "What is installed is decided in a container, so packages and sizes are known afterwards."
 )
 _NO_CUDA = (
     "No package says which CUDA it is for, so the image demands no driver; "
@@ -29,6 +35,8 @@ def describe(
     services: Services, request: BuildRequest, prepared: Prepared, warnings: Sequence[str]
 ) -> dict[str, Any]:
     """The plan as the API answers it: sizes in bytes, packages sorted by name."""
+    if prepared.detected.kind is Kind.BINDER:
+        return _of_stock(services, prepared, warnings)
     base, lock = prepared.base, prepared.lock
     tools = services.tools(base.python.version, request.environment, request.compression)
     plan = layered.planned_layers(lock, base, tools)
@@ -71,8 +79,39 @@ def describe(
         "bytes_to_fetch": _bytes_to_fetch(services, request, base, plan),
         "bytes_to_download": sum(wheel.size_bytes for wheel in to_fetch),
         "image_bytes": base.size_bytes + wheels_bytes,
-        "warnings": [*warnings, *_warnings(prepared)],
+        "warnings": [*warnings, *_warnings(prepared), *_engine(services, prepared)],
     }
+
+
+def _of_stock(services: Services, prepared: Prepared, warnings: Sequence[str]) -> dict[str, Any]:
+    """The plan where a buildpack of repo2docker's decides in a container what is installed."""
+    base, detected = prepared.base, prepared.detected
+    return {
+        "way": str(detected.way),
+        "why": detected.why,
+        "files": list(detected.files),
+        "python": base.python.version or None,
+        "base": {"name": base.name, "image": base.image, "digest": base.digest},
+        "cuda": None,
+        "packages": [],
+        "layers": {"known": 0, "new": 0},
+        "bytes_to_move": 0,
+        "bytes_to_fetch": base.size_bytes,
+        "bytes_to_download": 0,
+        "image_bytes": base.size_bytes,
+        "warnings": [*warnings, _UNKNOWN, *_engine(services, prepared)],
+    }
+
+
+def _engine(services: Services, prepared: Prepared) -> list[str]:
+    """What keeps this plan from being carried out."""
+    try:
+        binder.admit(services, prepared.detected)
+    except EngineNeededError as error:
+        return [error.detail]
+    except binder.ElsewhereError:
+        return []
+    return []
 
 
 def _bytes_to_fetch(

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from builder import rebase, stored
 from builder.errors import BuildError, RebaseRefusedError
 from builder.lock import parse
-from builder.model import Base, Image, Lock, Platform
+from builder.model import Base, Image, Lock, Platform, Way
 from catalog import bases, rebases, versions
 from catalog.engine import reading, writing
 from catalog.models import Version
@@ -104,11 +104,13 @@ class _Work:
             raise RebaseRefusedError(f"its base {version.base_digest} is not known any more")
         system, _, arch = version.platform.partition("/")
         lock: Lock = self._parsed(text, version.python, Platform(system, arch))
+        store = self._kit.store
+        there = stored.read(store, name, version.digest)
+        if there.labels.get("kitbag.dev/way") == Way.BINDER:
+            raise RebaseRefusedError("its repository's own files and code are in it; build it anew")
         rebase.check(lock, old, self._new)
         if self._dry_run:
             return {"state": "would-rebase"}
-        store = self._kit.store
-        there = stored.read(store, name, version.digest)
         image = rebase.rebase(there, lock, old, self._new, name, store)
         facts = self._facts(version, old, image)
         with writing(self._kit.engine) as session:

@@ -5,27 +5,26 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from builder import cuda, layered
-from builder.detect import Detected, detect
-from builder.errors import CancelledError, EngineNeededError, TimedOutError
+from builder.detect import Detected, Kind, detect
 from builder.image import canonical, digest_of
 from builder.layers.cache import disk_full
 from builder.lock import Target, lock, parse
-from builder.model import Base, Image, Layer, Lock, Platform, Step, Way
-from builder.source import Checkout, fetch
+from builder.model import Image, Layer, Lock, Platform, Step, Way
 from catalog import versions
 from catalog.engine import reading
 from catalog.errors import EnvironmentNotFoundError, VersionNotFoundError
 from catalog.states import BuildState
 from catalog.versions import VersionFacts
-from worker import bases
+from worker import bases, binder
 from worker.aside import aside
+from worker.deadline import Deadline
+from worker.fetching import fetched
+from worker.finished import Finished, Prepared
 from worker.patience import patiently
 from worker.request import BuildRequest
 from worker.services import Services
@@ -35,80 +34,30 @@ Report = Callable[[Step], None]
 _STOP_S = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A request resolved: everything that decides the image."""
-
-    checkout: Checkout
-    detected: Detected
-    base: Base
-    lock: Lock
-    before: Lock | None
-    """The lock of the environment's latest version, or None for a new environment."""
-    cuda: cuda.Cuda | None = None
-    """What it needs of NVIDIA's GPUs, if it was asked to run on them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """What a build came to."""
-
-    facts: VersionFacts
-    way: str
-    stats: Mapping[str, Any]
-
-
-class Deadline:
-    """Says when a build must stop: somebody cancelled it, or its time is over."""
-
-    def __init__(self, timeout_s: float, cancelled: Callable[[], bool]) -> None:
-        self._end = time.monotonic() + timeout_s
-        self._timeout_s = timeout_s
-        self._cancelled = cancelled
-
-    def __call__(self) -> bool:
-        return self._cancelled() or time.monotonic() > self._end
-
-    @contextmanager
-    def explained(self) -> Iterator[None]:
-        """Tells whoever stopped because this said so apart: those cancelled, those too late."""
-        try:
-            yield
-        except CancelledError:
-            self.check()
-            raise
-
-    def check(self) -> None:
-        """Raise CancelledError or TimedOutError if the build must stop."""
-        if self._cancelled():
-            raise CancelledError("The build was cancelled.")
-        if time.monotonic() > self._end:
-            raise TimedOutError(
-                f"The build took longer than its limit of {self._timeout_s:g} s; "
-                "ask for fewer packages at once, or the operator for a higher limit."
-            )
-
-
 def prepare(
-    services: Services, request: BuildRequest, folder: Path, deadline: Deadline, report: Report
+    services: Services,
+    request: BuildRequest,
+    folder: Path,
+    deadline: Deadline,
+    report: Report,
+    admit: Callable[[Services, Detected], None] = lambda _services, _detected: None,
 ) -> Prepared:
-    """Fetch, detect, choose the base and lock; `folder` is scratch. Raises builder.errors."""
-    uploads = services.settings.data / "uploads"
-    source = request.builder_source(uploads)
+    """Fetch, detect, choose the base and lock; `folder` is scratch. Raises builder.errors.
+
+    `admit` is asked once it is known which way it goes, and may raise to end it there.
+    """
     report(Step("phase", "resolving", "fetching the source"))
-    policy = dataclasses.replace(services.sources(), cancelled=deadline)
-    checkout = fetch(source, folder / "source", policy=policy, report=report)
+    checkout = fetched(services, request, folder / "source", deadline, report)
     for warning in checkout.warnings:
         report(Step("warning", "resolving", warning))
     deadline.check()
     detected = detect(checkout.root, request.source.git.subdir if request.source.git else None)
     report(Step("phase", "resolving", detected.why))
-    if detected.way is not Way.LAYERED:
-        raise EngineNeededError(
-            f"{detected.why.rstrip('.')}, and this server has none; leave it out, or ask the "
-            "operator for one."
-        )
+    admit(services, detected)
     platform = request.builder_platform()
+    if detected.kind is Kind.BINDER:
+        base = binder.base_for(services, request, checkout.root, detected, platform, deadline)
+        return Prepared(checkout, detected, base, binder.unlocked(base), None)
     name = request.base or bases.AUTO
     python = request.python or detected.python
     if python is None and name == bases.AUTO:
@@ -120,18 +69,24 @@ def prepare(
     )
     target = Target(base.python.version, base.glibc, platform, request.accelerator)
     report(Step("phase", "resolving", f"resolving for Python {base.python.minor} on {base.name}"))
-    made = lock(
-        checkout.root,
-        detected,
-        target,
-        uv=dataclasses.replace(services.uv(request.environment), cancelled=deadline),
-        previous=None if request.upgrade else before,
-        upgrade=request.upgrade,
-        choices=request.choices(),
-    )
+    left: tuple[str, ...] = ()
+    if detected.way is Way.BINDER:
+        made, left = binder.locked(
+            services, request, checkout.root, detected, target, before, report, deadline
+        )
+    else:
+        made = lock(
+            checkout.root,
+            detected,
+            target,
+            uv=dataclasses.replace(services.uv(request.environment), cancelled=deadline),
+            previous=None if request.upgrade else before,
+            upgrade=request.upgrade,
+            choices=request.choices(),
+        )
     deadline.check()
     needs = cuda.of(made, request.accelerator)
-    return Prepared(checkout, detected, base, made, before, needs)
+    return Prepared(checkout, detected, base, made, before, needs, left)
 
 
 def _latest_lock(
@@ -154,14 +109,16 @@ def run(
     advance: Callable[..., None],
     cancelled: Callable[[], bool],
     report: Report,
+    build_id: str = "build",
 ) -> Finished:
     """Build and publish; `advance` is called with each next BuildState, `way` and `commit`.
 
-    Raises the errors of builder.errors; then nothing was published.
+    `build_id` names what a container engine makes on the way. Raises the errors of builder.errors;
+    then nothing was published.
     """
     deadline = Deadline(services.settings.build_timeout_s, cancelled)
     with deadline.explained(), disk_full(services.settings.cache_root):
-        return _run(services, request, advance, deadline, report)
+        return _run(services, request, advance, deadline, report, build_id)
 
 
 def _run(
@@ -170,10 +127,15 @@ def _run(
     advance: Callable[..., None],
     deadline: Deadline,
     report: Report,
+    build_id: str,
 ) -> Finished:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(dir=services.scratch.path, prefix="build-") as folder:
-        prepared = prepare(services, request, Path(folder), deadline, report)
+        prepared = prepare(services, request, Path(folder), deadline, report, binder.admit)
+        if prepared.detected.way is Way.BINDER:
+            return binder.finished(
+                services, request, prepared, advance, deadline, report, build_id, started
+            )
     resolved = time.monotonic()
     way, commit = str(prepared.detected.way), prepared.checkout.commit
     advance(BuildState.BUILDING, way=way, commit=commit)

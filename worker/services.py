@@ -7,6 +7,8 @@ import os
 import threading
 from functools import cached_property, lru_cache
 
+import redis
+
 from builder.download import Downloader
 from builder.engines.client import Builder
 from builder.engines.open import EngineKind, open_engine
@@ -25,6 +27,9 @@ from worker.index import CatalogIndex
 from worker.scratch import Scratch
 from worker.secrets import secrets_for
 from worker.settings import WorkerSettings
+
+ENGINE_ALIVE = "kitbag:engine-worker"
+"""The key that workers with a container engine keep alive on the broker."""
 
 
 class Services:
@@ -49,6 +54,14 @@ class Services:
         return open_store(
             settings.store_url, ca_bundle=settings.ca_bundle, host=settings.public_host
         )
+
+    def engine_elsewhere(self) -> bool:
+        """Whether a worker with a container engine said lately that it lives."""
+        with redis.Redis.from_url(self.settings.broker_url, socket_timeout=2) as broker:
+            try:
+                return bool(broker.exists(ENGINE_ALIVE))
+            except redis.RedisError:
+                return False
 
     @cached_property
     def cache(self) -> LayerCache:

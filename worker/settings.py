@@ -63,6 +63,17 @@ class WorkerSettings(QueueSettings):
         (), description="FROM=TO: where files whose URL begins with FROM are fetched instead."
     )
     ca_bundle: Path | None = Field(None, description="A PEM file that replaces the system's CAs.")
+    binder_packages: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = Field(
+        ("jupyterlab",), description="What images of the binder way get beside what is asked for."
+    )
+    binder_base: str = Field(
+        "docker.io/library/buildpack-deps:noble",
+        description="What conda, R, Julia and Nix are built on unless a base is named.",
+    )
+    dockerfile_registries: Annotated[frozenset[str] | None, NoDecode, BeforeValidator(_listed)] = (
+        Field(None, description="Where images of a repository's Dockerfile may be from.")
+    )
+    apt_sources: Path | None = Field(None, description="A sources.list for apt.txt.")
     bytecode: bool = Field(True, description="Compile modules into the layers.")
     layer_compression: Literal["gzip", "zstd"] = Field(
         "gzip", description="How layers are packed, unless a request says otherwise."

@@ -23,11 +23,12 @@ from catalog.errors import CatalogError
 from worker import app as queue
 from worker import building, leftovers, working
 from worker import plan as planning
+from worker.deadline import Deadline
 from worker.jobs import Jobs
 from worker.problems import problem_of, surprise, unreadable
 from worker.request import parse
-from worker.run import Deadline, prepare
-from worker.services import close_services, services
+from worker.run import prepare
+from worker.services import ENGINE_ALIVE, close_services, services
 from worker.settings import QueueSettings
 
 log = logging.getLogger(__name__)
@@ -103,7 +104,10 @@ def sweep(*, anew: bool = False) -> None:
             return bool(broker.set(key, 1, nx=not anew, ex=_RETELL_S))
 
         leftovers.tell(again, lambda _: True, queue.enqueue_build)
-        leftovers.tell(waiting, mark, queue.enqueue_build)
+        for known, enqueue in zip(
+            waiting, (queue.enqueue_build, queue.enqueue_for_engine), strict=True
+        ):
+            leftovers.tell(known, mark, enqueue)
         with closing(Jobs(kit.settings.broker_url)) as jobs:
             leftovers.tell(jobs.left(), mark, queue.send_job)
 
@@ -112,6 +116,7 @@ def sweep(*, anew: bool = False) -> None:
 def trim() -> None:
     """Keep this worker's cache within its limit, and its scratch free of what died."""
     leftovers.remove_files(services())
+    leftovers.sweep_engine(services())
 
 
 class Sweeper(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -132,7 +137,10 @@ class Sweeper(bootsteps.StartStopStep):  # type: ignore[misc]
         every = QueueSettings().sweep_s
         _ask(sweep, _RETELL_S, anew=True)
         _ask(trim, _TRIM_S)
-        self._entries = [
+        if queue.ENGINE_QUEUE in {each.name for each in consumer.task_consumer.queues}:
+            _tell_engine(every)
+            self._entries = [consumer.timer.call_repeatedly(every, _tell_engine, (every,))]
+        self._entries += [
             consumer.timer.call_repeatedly(every, _ask, (sweep, every)),
             consumer.timer.call_repeatedly(_TRIM_S, _ask, (trim, _TRIM_S)),
         ]
@@ -142,6 +150,15 @@ class Sweeper(bootsteps.StartStopStep):  # type: ignore[misc]
         for entry in self._entries:
             entry.cancel()
         self._entries = []
+
+
+def _tell_engine(every_s: float) -> None:
+    """Let the other workers know that one with a container engine lives."""
+    try:
+        with redis.Redis.from_url(QueueSettings().broker_url, socket_timeout=2) as broker:
+            broker.set(ENGINE_ALIVE, 1, ex=max(60, int(4 * every_s)))
+    except redis.RedisError as error:
+        log.warning("the queue does not take a sign of life: %s", type(error).__name__)
 
 
 def _ask(task: Any, expires_s: float, **arguments: Any) -> None:  # noqa: ANN401 # untyped

@@ -13,12 +13,12 @@ from builder.errors import NotVerifiableError
 from builder.layers import zst
 from builder.layers.cache import disk_full
 from builder.lock import parse
-from builder.model import Base, Platform, Step
+from builder.model import Base, Platform, Step, Way
 from catalog import bases, versions
 from catalog.engine import reading
 from catalog.models import Version
+from worker.deadline import Deadline
 from worker.patience import patiently
-from worker.run import Deadline
 from worker.services import Services
 
 Tell = Callable[[Mapping[str, Any]], None]
@@ -31,6 +31,11 @@ def run(kit: Services, name: str, tell: Tell) -> dict[str, Any]:
     system, _, arch = version.platform.partition("/")
     lock = parse(text, version.python, Platform(system, arch))
     there = stored.read(kit.store, environment, version.digest)
+    if there.labels.get("kitbag.dev/way") == Way.BINDER:
+        raise NotVerifiableError(
+            f"{environment}:{version.number} holds what a container engine or a repository's own "
+            "files put there; only layered images can be verified."
+        )
     if there.packer not in (None, zst.PACKER):
         raise NotVerifiableError(
             f"{environment}:{version.number} was packed by {there.packer}, and this worker has "

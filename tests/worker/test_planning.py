@@ -22,8 +22,9 @@ from catalog import versions
 from catalog.engine import reading
 from catalog.states import BuildState
 from worker import bases, plan
+from worker.deadline import Deadline
 from worker.request import parse
-from worker.run import Deadline, prepare
+from worker.run import prepare
 
 from .conftest import MINOR, Site, tiny_base
 

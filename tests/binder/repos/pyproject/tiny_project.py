@@ -1,0 +1,5 @@
+import iniconfig
+
+
+def main():
+    print("tiny", iniconfig.IniConfig.__name__)

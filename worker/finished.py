@@ -1,0 +1,38 @@
+"""What a build is between its steps: prepared, then finished."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from builder import cuda
+from builder.detect import Detected
+from builder.model import Base, Lock
+from builder.source import Checkout
+from catalog.versions import VersionFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request resolved: everything that decides the image."""
+
+    checkout: Checkout
+    detected: Detected
+    base: Base
+    lock: Lock
+    before: Lock | None
+    """The lock of the environment's latest version, or None for a new environment."""
+    cuda: cuda.Cuda | None = None
+    """What it needs of NVIDIA's GPUs, if it was asked to run on them."""
+    left: tuple[str, ...] = ()
+    """Lines that pip has to build in a container."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What a build came to."""
+
+    facts: VersionFacts
+    way: str
+    stats: Mapping[str, Any]
