@@ -19,8 +19,10 @@ def upgrade() -> None:
     table = op.create_table("package_names", sa.Column("name", sa.String(255), primary_key=True))
     connection = op.get_bind()
     names: set[str] = set()
-    rows = connection.execution_options(yield_per=_AT_ONCE).execute(
-        sa.text("SELECT packages FROM versions")
+    # Of this statement alone: a connection keeps its options, and PostgreSQL has no cursor for the
+    # UPDATE of alembic_version that comes after.
+    rows = connection.execute(
+        sa.text("SELECT packages FROM versions"), execution_options={"yield_per": _AT_ONCE}
     )
     for (packages,) in rows:
         listed = json.loads(packages) if isinstance(packages, str) else packages
