@@ -139,6 +139,17 @@ class StoreRefusedError(BuildError):
     type = "store-refused"
 
 
+class BlobsLostError(StoreRefusedError):
+    """A registry takes a manifest only with blobs that it turned out not to hold.
+
+    `digests` are those that it named; none if it didn't say.
+    """
+
+    def __init__(self, detail: str, digests: frozenset[str], **extra: str | int) -> None:
+        super().__init__(detail, **extra)
+        self.digests = digests
+
+
 class StoreUnreachableError(BuildError):
     """The registry did not answer, or stopped answering half-way."""
 

@@ -12,7 +12,7 @@ from builder.model import Layer
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A layer that was made before, and the repositories of this store that held it then."""
+    """A layer that was made before, and some repositories of this store that held it then."""
 
     layer: Layer
     repos: tuple[str, ...]
@@ -26,6 +26,9 @@ class LayerIndex(Protocol):
 
     def record(self, made: Iterable[tuple[str, Layer]], store: str, repo: str) -> None:
         """Remember layers that are in this repository of the store now; knowing them is fine."""
+
+    def lost(self, digest: str, store: str, repo: str) -> None:
+        """Forget that this repository of the store held the layer."""
 
 
 class MemoryIndex:
@@ -51,3 +54,9 @@ class MemoryIndex:
                 places = self._places.setdefault((key, store), [])
                 if repo not in places:
                     places.append(repo)
+
+    def lost(self, digest: str, store: str, repo: str) -> None:
+        with self._lock:
+            for (key, where), repos in self._places.items():
+                if where == store and self._layers[key].descriptor.digest == digest:
+                    self._places[key, where] = [each for each in repos if each != repo]

@@ -18,16 +18,16 @@ from builder import image, record, skeleton
 from builder.cores import cores
 from builder.cuda import Cuda
 from builder.download import Downloader
-from builder.errors import CancelledError
+from builder.errors import BlobsLostError, CancelledError
 from builder.index import Known, LayerIndex
 from builder.layers import archive, bytecode, zst
 from builder.layers.cache import LayerCache, Recipe
 from builder.layers.group import Group, group
 from builder.making import Maker
-from builder.model import Base, Compression, Descriptor, Image, Layer, Lock, Step
+from builder.model import Base, Compression, Image, Layer, Lock, Step
+from builder.putting import Putter
 from builder.stages import after, left_at_failure
 from builder.stores.protocol import Store
-from builder.streams import Chunks
 
 PUSHERS = 4, 16
 """Layers put together and pushed at once, at least and at most; in between as many as cores."""
@@ -155,8 +155,11 @@ class _Build:
         self._cuda, self._extras = cuda, extras
         self._report, self._cancelled = report, cancelled
         self._failed = threading.Event()
-        self._moved_bytes = 0
-        self._mutex = threading.Lock()
+        self._putter = Putter(tools.store, tools.index, repo, base, self._check)
+        self._own: tuple[Callable[[BinaryIO], archive.Written], ...] = (
+            partial(skeleton.write, base=base),
+            partial(record.write, base=base, lock=lock, cuda=cuda),
+        )
 
     def run(self, pushing: Callable[[], None]) -> tuple[Image, Stats]:
         tools, base = self._tools, self._base
@@ -174,32 +177,25 @@ class _Build:
         maker = Maker(how, tools.cache, tools.downloader, tools.compiler, self._check, self._report)
         with maker, left_at_failure(ThreadPoolExecutor(_pushers(), "push")) as pushers:
             bases = [
-                pushers.submit(self._put_base, layer)
+                pushers.submit(self._putter.base, layer)
                 for layer in base.layers
                 if layer.descriptor.digest in missing
             ]
             contents = [self._layer(item, missing, maker, pushers) for item in plan]
-            own = [
-                pushers.submit(self._put_own, partial(skeleton.write, base=base)),
-                pushers.submit(
-                    self._put_own,
-                    partial(record.write, base=base, lock=self._lock, cuda=self._cuda),
-                ),
-            ]
+            own = [pushers.submit(self._putter.own, write) for write in self._own]
             added = [
-                pushers.submit(self._put_layer, each.layer, each.open_blob)
+                pushers.submit(self._putter.layer, each.layer, each.open_blob)
                 for each in self._extras.additions
             ]
             self._await([*bases, *contents, *own, *added])
-        below, above = (future.result() for future in own)
-        layers = [future.result() for future in contents]
-        pushing()
-        made = self._publish(plan, layers, below, above, how)
+            pushing()
+            layers, outer = ([future.result() for future in each] for each in (contents, own))
+            made = self._publish(plan, layers, outer, maker)
         stats = Stats(
             packages=len(self._lock.wheels),
             layers_known=len(plan) - len(fresh),
             layers_new=len(fresh),
-            bytes_moved=self._moved_bytes,
+            bytes_moved=self._putter.moved_bytes,
             bytes_downloaded=maker.downloaded_bytes,
             image_bytes=made.size_bytes,
         )
@@ -230,92 +226,86 @@ class _Build:
             return there
         sources = [repo for repo in item.known.repos if repo != self._repo] if item.known else []
         if item.known and sources:
-            return pushers.submit(self._mount, item, item.known.layer, sources[0], maker)
+            return pushers.submit(self._mount, item, item.known.layer, sources, maker)
         wheels = maker.begin(item.group.wheels)
         return after(wheels, partial(pushers.submit, self._push, item, wheels, maker))
 
     def _push(self, item: PlannedLayer, wheels: Sequence[Future[str]], maker: Maker) -> Layer:
         path, written = maker.layer(item.group.wheels, wheels)
-        return self._put(written, lambda: path.open("rb"), self._tools.compression)
+        return self._putter.made(written, lambda: path.open("rb"), self._tools.compression)
 
-    def _mount(self, item: PlannedLayer, layer: Layer, source: str, maker: Maker) -> Layer:
-        """Mount a known layer; if the store can't, make its bytes again and push them."""
+    def _again(self, item: PlannedLayer, maker: Maker) -> Layer:
+        """The layer of bytes that are made now, whatever is known of it."""
+        return self._push(item, maker.begin(item.group.wheels), maker)
 
-        def again() -> BinaryIO:
-            path, written = maker.layer(item.group.wheels, maker.begin(item.group.wheels))
-            if written.digest != layer.descriptor.digest:
-                raise _OtherBytesError
-            return path.open("rb")
-
-        try:
-            return self._put_layer(layer, again, source)
-        except _OtherBytesError:  # the index remembers a layer that nobody can make any more
-            return self._push(item, maker.begin(item.group.wheels), maker)
-
-    def _put_base(self, layer: Layer) -> Layer:
-        """A layer of the base, which the same store holds: a mount, or else one streamed copy."""
-        store = self._tools.store
-        source = repo_of(self._base, store)
-
-        def stream() -> BinaryIO:
-            return io.BufferedReader(Chunks(store.blob(source, layer.descriptor.digest)))
-
-        return self._put_layer(layer, stream, source)
-
-    def _put_own(self, write: Callable[[BinaryIO], archive.Written]) -> Layer:
-        out = io.BytesIO()
-        written = write(out)
-        return self._put(written, partial(io.BytesIO, out.getvalue()))
-
-    def _put(
-        self,
-        written: archive.Written,
-        open_blob: Callable[[], BinaryIO],
-        compression: Compression = Compression.GZIP,
+    def _mount(
+        self, item: PlannedLayer, layer: Layer, sources: Sequence[str], maker: Maker
     ) -> Layer:
-        descriptor = Descriptor(compression.media_type, written.digest, written.size_bytes)
-        return self._put_layer(Layer(descriptor, written.diff_id), open_blob)
-
-    def _put_layer(
-        self, layer: Layer, open_blob: Callable[[], BinaryIO], mount_from: str | None = None
-    ) -> Layer:
-        def opened() -> BinaryIO:
-            self._check()  # also before a store's next try
-            return open_blob()
-
-        self._check()
-        put = self._tools.store.put_blob(
-            self._repo, layer.descriptor, opened, mount_from=mount_from
-        )
-        with self._mutex:
-            self._moved_bytes += put.moved_bytes
-        return layer
+        return layer if self._putter.mounted(layer, sources) else self._again(item, maker)
 
     def _publish(
         self,
         plan: Sequence[PlannedLayer],
         layers: Sequence[Layer],
-        below: Layer,
-        above: Layer,
-        how: Recipe,
+        own: Sequence[Layer],
+        maker: Maker,
     ) -> Image:
         self._check()
         tools = self._tools
-        parts = layers_of(below, [item.group for item in plan], layers, above)
-        parts += [image.Part(each.layer, each.title) for each in self._extras.additions]
-        labels = image.labels_of(self._base, self._lock, how.compiler, self._cuda, how.packer)
-        made = image.assemble(self._base, parts, labels, self._cuda, self._extras.settings)
-        config = partial(io.BytesIO, made.config)
-        put = tools.store.put_blob(self._repo, made.config_descriptor, config)
-        self._check()  # the last moment: what comes now publishes the image
-        tools.store.put_manifest(self._repo, made.manifest, tags=[tag_of(made.manifest.digest)])
-        self._moved_bytes += put.moved_bytes + len(made.manifest.data)
+        try:
+            made = self._put_image(plan, layers, own)
+        except BlobsLostError as lost:
+            layers = self._restored(lost.digests, plan, layers, maker)
+            made = self._put_image(plan, layers, own)
         keys = [item.key for item in plan]
         tools.index.record(zip(keys, layers, strict=True), tools.store.name, self._repo)
         digest = made.manifest.digest
         return Image(
             tools.store.reference(self._repo, digest), digest, made.size_bytes, made.layers
         )
+
+    def _put_image(
+        self, plan: Sequence[PlannedLayer], layers: Sequence[Layer], own: Sequence[Layer]
+    ) -> image.Assembled:
+        """Put config and manifest; raises BlobsLostError if the store lacks a layer after all."""
+        store, how = self._tools.store, recipe(self._base, self._tools)
+        below, above = own
+        parts = layers_of(below, [item.group for item in plan], layers, above)
+        parts += [image.Part(each.layer, each.title) for each in self._extras.additions]
+        labels = image.labels_of(self._base, self._lock, how.compiler, self._cuda, how.packer)
+        made = image.assemble(self._base, parts, labels, self._cuda, self._extras.settings)
+        config = partial(io.BytesIO, made.config)
+        put = store.put_blob(self._repo, made.config_descriptor, config)
+        self._check()  # the last moment: what comes now publishes the image
+        store.put_manifest(self._repo, made.manifest, tags=[tag_of(made.manifest.digest)])
+        self._putter.moved(put.moved_bytes + len(made.manifest.data))
+        return made
+
+    def _restored(
+        self,
+        digests: frozenset[str],
+        plan: Sequence[PlannedLayer],
+        layers: Sequence[Layer],
+        maker: Maker,
+    ) -> list[Layer]:
+        """The package layers after those that the store said it had, and hasn't, were put again.
+
+        Without digests all of them are.
+        """
+
+        def lost(layer: Layer) -> bool:
+            return not digests or layer.descriptor.digest in digests
+
+        for layer in filter(lost, self._base.layers):
+            self._putter.base(layer)
+        for write in self._own:
+            self._putter.own(write)
+        for each in self._extras.additions:
+            self._putter.layer(each.layer, each.open_blob)
+        return [
+            self._again(item, maker) if lost(layer) else layer
+            for item, layer in zip(plan, layers, strict=True)
+        ]
 
     def _check(self) -> None:
         if self._failed.is_set() or self._cancelled():
@@ -325,10 +315,6 @@ class _Build:
 def _pushers() -> int:
     least, most = PUSHERS
     return min(max(cores(), least), most)
-
-
-class _OtherBytesError(Exception):
-    """A layer came out otherwise than the index remembers it."""
 
 
 def layers_of(
@@ -348,9 +334,3 @@ def titles_of(lock: Lock, base: Base) -> list[str]:
 def tag_of(digest: str) -> str:
     """The tag that keeps an image from a registry's collection of untagged manifests."""
     return f"sha256-{digest.removeprefix('sha256:')[:_TAG_DIGITS]}"
-
-
-def repo_of(base: Base, store: Store) -> str:
-    """The repository of the store that holds the base, from its pullable name."""
-    marker = store.reference("x", base.digest).removesuffix(f"x@{base.digest}")
-    return base.image.removeprefix(marker).partition("@")[0]

@@ -13,21 +13,19 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
 from functools import partial
-from typing import BinaryIO
 
 from packaging.utils import parse_wheel_filename
 
 from builder import cuda, image, record, skeleton
 from builder.errors import RebaseRefusedError
-from builder.layered import layers_of, repo_of, tag_of
-from builder.layers import archive
+from builder.index import MemoryIndex
+from builder.layered import layers_of, tag_of
 from builder.layers.group import group
-from builder.model import LAYER_TYPE, Base, Descriptor, Image, Layer, Lock
+from builder.model import Base, Image, Lock
+from builder.putting import Putter
 from builder.stored import Stored
 from builder.stores.protocol import Store
-from builder.streams import Chunks
 
 _MANYLINUX = re.compile(r"manylinux_(\d{1,3})_(\d{1,3})_.+")
 _LEGACY = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
@@ -91,14 +89,13 @@ def rebase(stored: Stored, lock: Lock, old: Base, new: Base, repo: str, store: S
     if stored.layers[:below] != old.layers or len(kept) != len(groups):
         raise RebaseRefusedError("its image was made by another release of Kitbag")
     missing = store.missing(repo, [layer.descriptor.digest for layer in new.layers])
-    source = repo_of(new, store)
+    putter = Putter(store, MemoryIndex(), repo, new, lambda: None)
     for layer in new.layers:
         if layer.descriptor.digest in missing:
-            stream = partial(_stream, store, source, layer.descriptor.digest)
-            store.put_blob(repo, layer.descriptor, stream, mount_from=source)
-    under = _put(store, repo, partial(skeleton.write, base=new))
+            putter.base(layer)
+    under = putter.own(partial(skeleton.write, base=new))
     needs = cuda.of(lock, stored.accelerator)
-    above = _put(store, repo, partial(record.write, base=new, lock=lock, cuda=needs))
+    above = putter.own(partial(record.write, base=new, lock=lock, cuda=needs))
     parts = layers_of(under, groups, kept, above)
     labels = image.labels_of(new, lock, stored.compiler, needs, stored.packer)
     made = image.assemble(new, parts, labels, needs)
@@ -106,18 +103,6 @@ def rebase(stored: Stored, lock: Lock, old: Base, new: Base, repo: str, store: S
     digest = made.manifest.digest
     store.put_manifest(repo, made.manifest, tags=[tag_of(digest)])
     return Image(store.reference(repo, digest), digest, made.size_bytes, made.layers)
-
-
-def _stream(store: Store, repo: str, digest: str) -> BinaryIO:
-    return io.BufferedReader(Chunks(store.blob(repo, digest)))
-
-
-def _put(store: Store, repo: str, write: Callable[[BinaryIO], archive.Written]) -> Layer:
-    out = io.BytesIO()
-    written = write(out)
-    descriptor = Descriptor(LAYER_TYPE, written.digest, written.size_bytes)
-    store.put_blob(repo, descriptor, partial(io.BytesIO, out.getvalue()))
-    return Layer(descriptor, written.diff_id)
 
 
 def _dotted(version: tuple[int, int]) -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from catalog.models import LayerPlace, LayerRow
 from catalog.types import utcnow
 from catalog.upsert import ROWS_AT_ONCE, insert_missing, insert_or_update
+
+MAX_PLACES = 8
+"""Repositories that are noted of one blob in one store; a mount needs one that still has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,38 +83,53 @@ def touch(session: Session, keys: Iterable[str]) -> None:
 
 
 def place(session: Session, places: Collection[Place]) -> None:
-    """Note where blobs lie now."""
+    """Note where blobs lie now, up to MAX_PLACES of each in a store.
+
+    A blob that every environment has lies in all their repositories, and a few of them do.
+    """
     now = utcnow()
-    insert_missing(
-        session,
-        LayerPlace,
-        [
-            {"digest": item.digest, "store": item.store, "repo": item.repo, "created_at": now}
-            for item in sorted(places, key=lambda item: (item.digest, item.store, item.repo))
-        ],
-    )
+    room = {(item.digest, item.store): MAX_PLACES for item in places}
+    for store in {item.store for item in places}:
+        for some in _chunks(item.digest for item in places if item.store == store):
+            counted = session.execute(
+                select(LayerPlace.digest, func.count())
+                .where(LayerPlace.store == store, LayerPlace.digest.in_(some))
+                .group_by(LayerPlace.digest)
+            )
+            for digest, count in counted:
+                room[digest, store] -= count
+    rows = []
+    for item in sorted(set(places), key=lambda item: (item.digest, item.store, item.repo)):
+        if room[item.digest, item.store] > 0:
+            room[item.digest, item.store] -= 1
+            rows.append(asdict(item) | {"created_at": now})
+    insert_missing(session, LayerPlace, rows)
 
 
 def places(session: Session, digests: Iterable[str], store: str) -> dict[str, list[str]]:
-    """For each digest that the store holds somewhere, the repositories in order."""
+    """For each digest that the store holds somewhere, some repositories, the newest first."""
     found: dict[str, list[str]] = {}
     for some in _chunks(digests):
         rows = session.execute(
             select(LayerPlace.digest, LayerPlace.repo)
             .where(LayerPlace.store == store, LayerPlace.digest.in_(some))
-            .order_by(LayerPlace.digest, LayerPlace.repo)
+            .order_by(LayerPlace.digest, LayerPlace.created_at.desc(), LayerPlace.repo)
         )
         for digest, repo in rows:
             found.setdefault(digest, []).append(repo)
     return found
 
 
-def forget(session: Session, digests: Iterable[str], store: str) -> None:
-    """Drop what was noted about blobs that the store turned out not to hold."""
-    for some in _chunks(digests):
+def forget(session: Session, lost: Iterable[Place]) -> None:
+    """Drop places that turned out not to hold their blob."""
+    for item in lost:
         session.execute(
             delete(LayerPlace)
-            .where(LayerPlace.store == store, LayerPlace.digest.in_(some))
+            .where(
+                LayerPlace.digest == item.digest,
+                LayerPlace.store == item.store,
+                LayerPlace.repo == item.repo,
+            )
             .execution_options(synchronize_session=False)
         )
 

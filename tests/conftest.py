@@ -21,6 +21,7 @@ from rig.cluster import cluster as start_cluster
 from rig.disk import disk_factory
 from rig.docker import DockerEngine
 from rig.docker import docker_engine as start_docker_engine
+from rig.front import Front, front
 from rig.git import GitServer
 from rig.git import git_server as start_git_server
 from rig.helm import Helm
@@ -126,6 +127,13 @@ def make_proxy() -> Iterator[Callable[[int], Proxy]]:
     """Puts a network that misbehaves in front of a port: `make_proxy(registry.port)`."""
     with ExitStack() as stack:
         yield lambda target_port: stack.enter_context(proxy(target_port))
+
+
+@pytest.fixture
+def make_front() -> Iterator[Callable[[int], Front]]:
+    """Puts a registry that does some things differently before the real one's port."""
+    with ExitStack() as stack:
+        yield lambda target_port: stack.enter_context(front(target_port))
 
 
 @pytest.fixture

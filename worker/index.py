@@ -29,6 +29,13 @@ class CatalogIndex:
         listed = list(made)
         patiently(lambda: self._record(listed, store, repo))
 
+    def lost(self, digest: str, store: str, repo: str) -> None:
+        patiently(lambda: self._lost(digest, store, repo))
+
+    def _lost(self, digest: str, store: str, repo: str) -> None:
+        with writing(self._engine) as session:
+            layers.forget(session, [layers.Place(digest, store, repo)])
+
     def _known(self, keys: Sequence[str], store: str) -> dict[str, Known]:
         with reading(self._engine) as session:
             rows = layers.known(session, keys)

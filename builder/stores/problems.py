@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 
-from builder.errors import StoreRefusedError
+from builder.errors import BlobsLostError, StoreRefusedError
 from builder.stores.parse import parse_object
 
 MAX_QUOTE = 300
+MAX_ERRORS = 256
 
 _REPO_PATH = re.compile(r"/v2/(.+)/(?:blobs|manifests|tags)/")
+_LOST = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"})
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _QUOTA = re.compile(r"quota|exceed|storage limit|insufficient storage", re.IGNORECASE)
 
 
@@ -29,10 +33,13 @@ def problem(
     """
     match = _REPO_PATH.match(path)
     place = f"{host}/{match[1]}" if match else host
-    codes, said = _read(text)
+    codes, said, digests = _read(text)
     quoted = f" ({said})" if said else ""
     writing = method in ("POST", "PUT", "PATCH", "DELETE")
     wish = "push to" if writing else "pull from"
+    if codes & _LOST and method == "PUT":
+        sentence = f"{place} does not hold all blobs of the image{quoted}: build it again"
+        return BlobsLostError(sentence, digests, host=host, status=status)
     if status == 507 or _QUOTA.search(said):
         sentence = f"{place} is out of quota{quoted}: delete old versions or ask for more"
     elif status == 401 and not logged_in:
@@ -50,7 +57,7 @@ def problem(
             f"{host} does not allow this login to {wish} {place}{quoted}: ask its operator for "
             "that right, or use another login"
         )
-    elif status == 404 and writing and "MANIFEST_BLOB_UNKNOWN" not in codes:
+    elif status == 404 and writing:
         sentence = f"{place} does not exist{quoted}: create the repository, then build again"
     elif status == 405 and writing:
         sentence = (
@@ -68,14 +75,19 @@ def problem(
     return StoreRefusedError(sentence, host=host, status=status)
 
 
-def _read(text: str) -> tuple[frozenset[str], str]:
-    """The error codes of a registry's JSON and its first message, in one short clean line."""
+def _read(text: str) -> tuple[frozenset[str], str, frozenset[str]]:
+    """The error codes of a registry's JSON, its first message as a short clean line, and digests.
+
+    The digests are those of blobs that it misses: as the detail itself, or inside it.
+    """
     try:
         errors = parse_object(text)["errors"]
-        codes = frozenset(str(error.get("code", "")) for error in errors[:16])
+        codes = frozenset(str(error.get("code", "")) for error in errors[:MAX_ERRORS])
+        missed = [e.get("detail") for e in errors[:MAX_ERRORS] if e.get("code") in _LOST]
         first = errors[0]
         said = str(first.get("message") or first.get("code") or "")
     except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-        return frozenset(), ""
+        return frozenset(), "", frozenset()
     clean = " ".join("".join(c if c.isprintable() else " " for c in said).split())
-    return codes, clean[:MAX_QUOTE].rstrip(".")
+    digests = frozenset(_DIGEST.findall(json.dumps(missed)))
+    return codes, clean[:MAX_QUOTE].rstrip("."), digests

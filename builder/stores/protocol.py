@@ -67,7 +67,11 @@ class Store(Protocol):
         """
 
     def put_manifest(self, repo: str, manifest: Manifest, *, tags: Iterable[str] = ()) -> None:
-        """Publish a manifest whose blobs are all held, under its digest and the tags."""
+        """Publish a manifest whose blobs are all held, under its digest and the tags.
+
+        Raises BlobsLostError if some aren't after all; then `put_blob` puts those anew, whatever
+        the store says of them.
+        """
 
     def manifest(self, repo: str, reference: str) -> Manifest | None:
         """The manifest of a tag or digest, or None if there is none."""

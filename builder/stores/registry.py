@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -10,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from builder.errors import StoreRefusedError, StoreUnreachableError
+from builder.errors import BlobsLostError, StoreRefusedError, StoreUnreachableError
 from builder.model import INDEX_TYPE, MANIFEST_TYPE, Descriptor
 from builder.stores.challenge import pull, push
 from builder.stores.credentials import Anonymous, Credentials, Login
@@ -37,6 +38,7 @@ CHUNK_BYTES = 64 << 20
 MISSING_FOR_S = 60.0
 """How long the answer "not there" of `missing` saves `put_blob` the same question."""
 
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _ACCEPT = ", ".join([INDEX_TYPE, MANIFEST_TYPE, DOCKER_INDEX_TYPE, DOCKER_MANIFEST_TYPE])
 
 
@@ -130,11 +132,7 @@ class RegistryStore:
             return reply.status != 404
 
         absent = {d for d, there in zip(wanted, self._each(held, wanted), strict=True) if not there}
-        until = time.monotonic() + MISSING_FOR_S
-        with self._lock:
-            now = time.monotonic()
-            self._known_missing = {k: v for k, v in self._known_missing.items() if v > now}
-            self._known_missing.update({(path, digest): until for digest in absent})
+        self._remember_missing(path, absent)
         return absent
 
     def put_blob(
@@ -168,14 +166,18 @@ class RegistryStore:
             raise ValueError(f"the manifest's bytes do not hash to {manifest.digest}")
         # A manifest put under a tag is held under its digest too: one request less.
         for name in [check_tag(tag) for tag in tags] or [manifest.digest]:
-            reply = self._transport.call(
-                "PUT",
-                f"/v2/{path}/manifests/{name}",
-                scopes=push(path),
-                ok=frozenset({200, 201, 204}),
-                headers={"Content-Type": manifest.media_type},
-                body=Body.of(manifest.data),
-            )
+            try:
+                reply = self._transport.call(
+                    "PUT",
+                    f"/v2/{path}/manifests/{name}",
+                    scopes=push(path),
+                    ok=frozenset({200, 201, 204}),
+                    headers={"Content-Type": manifest.media_type},
+                    body=Body.of(manifest.data),
+                )
+            except BlobsLostError as lost:
+                self._remember_missing(path, lost.digests or _blobs_of(manifest))
+                raise
             stored = reply.headers.get("docker-content-digest")
             if stored is None and not is_digest(name):
                 found = self.manifest(repo, name)
@@ -206,6 +208,13 @@ class RegistryStore:
             )
         return Manifest(self._media_type(path, reply.headers, reply.data), digest, reply.data)
 
+    def _remember_missing(self, path: str, digests: Iterable[str]) -> None:
+        """What the next `put_blob` need not ask, or must not: the registry may say otherwise."""
+        now = time.monotonic()
+        with self._lock:
+            self._known_missing = {k: v for k, v in self._known_missing.items() if v > now}
+            self._known_missing.update({(path, each): now + MISSING_FOR_S for each in digests})
+
     def _media_type(self, path: str, headers: Mapping[str, str], data: bytes) -> str:
         """What the manifest says of itself; the header for those that don't."""
         try:
@@ -233,3 +242,8 @@ class RegistryStore:
             return [ask(digest) for digest in digests]
         with ThreadPoolExecutor(min(self._parallel, len(digests))) as threads:
             return list(threads.map(ask, digests))
+
+
+def _blobs_of(manifest: Manifest) -> list[str]:
+    """The digests that a manifest names."""
+    return _DIGEST.findall(manifest.data.decode())

@@ -184,8 +184,8 @@ def test_the_places_of_a_blob_are_told_apart_by_store(shop):
         layers.place(session, [Place("d1", "s", "b"), Place("d1", "s", "a"), Place("d1", "t", "c")])
         layers.place(session, [Place("d1", "s", "a")])
         assert layers.places(session, ["d1", "d2"], "s") == {"d1": ["a", "b"]}
-        layers.forget(session, ["d1"], "s")
-        assert layers.places(session, ["d1"], "s") == {}
+        layers.forget(session, [Place("d1", "s", "a"), Place("d1", "t", "other")])
+        assert layers.places(session, ["d1"], "s") == {"d1": ["b"]}
         assert layers.places(session, ["d1"], "t") == {"d1": ["c"]}
 
 
