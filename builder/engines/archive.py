@@ -22,7 +22,7 @@ from isal import igzip
 from builder.bases.manifest import items, mapping, pin
 from builder.errors import EngineBuildError
 from builder.image import canonical, digest_of
-from builder.layered import repo_of, tag_of
+from builder.layered import tag_of
 from builder.layers.compress import compress
 from builder.model import (
     CONFIG_TYPE,
@@ -34,6 +34,7 @@ from builder.model import (
     Layer,
     Platform,
 )
+from builder.putting import repo_of
 from builder.stores.ingest import disk_errors
 from builder.stores.parse import parse_object
 from builder.stores.protocol import Manifest, Store
