@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from rig.registry import Registry
 
-from builder.errors import BuildError, InvalidSpecError, StoreRefusedError
+from builder.errors import BlobsLostError, BuildError, InvalidSpecError
 from builder.model import INDEX_TYPE, Descriptor
 from builder.stores.protocol import Manifest
 from builder.stores.registry import RegistryStore
@@ -161,13 +161,15 @@ def test_bytes_that_end_early_are_not_held(registry, make_store, make_blob):
     assert store.missing("stores/short", [blob.digest]) == {blob.digest}
 
 
-def test_a_manifest_whose_blobs_are_not_held_is_refused(
+def test_a_manifest_whose_blobs_are_not_held_is_refused_and_they_are_named(
     registry, make_store, make_blob, push_image
 ):
     there, elsewhere = make_store(registry.host), "stores/incomplete"
     manifest = push_image(there, "stores/complete", [make_blob(10)])
-    with pytest.raises(StoreRefusedError, match=f"{registry.host}/{elsewhere} refused"):
+    with pytest.raises(BlobsLostError, match=f"{registry.host}/{elsewhere} does not") as caught:
         there.put_manifest(elsewhere, manifest, tags=["v1"])
+    said = json.loads(manifest.data)
+    assert caught.value.digests == {said["config"]["digest"], said["layers"][0]["digest"]}
     assert there.manifest(elsewhere, "v1") is None
 
 
