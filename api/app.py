@@ -8,8 +8,14 @@ from importlib.metadata import version
 
 from anyio import CapacityLimiter
 from fastapi import Depends, FastAPI
+from sqlalchemy import Engine
 
 from api import openapi
+from api.admission.book import Book
+from api.admission.policy import Policy
+from api.admission.routes import router as admission
+from api.admission.service import Admission
+from api.admission.waiting import Waiting
 from api.auth.guard import require_token
 from api.bases.routes import router as bases
 from api.builds.follow import Hub
@@ -52,16 +58,19 @@ def create_app(settings: ApiSettings, queue: Queue | None = None) -> FastAPI:
     """
     kinds = of_file(settings.kinds)
     engine = make_engine(settings.database_url)
+    queue = queue or WorkerQueue()
+    tell_slots = CapacityLimiter(4)
     services = Services(
         settings=settings,
         engine=engine,
-        queue=queue or WorkerQueue(),
+        queue=queue,
         hub=Hub(engine, poll_s=settings.event_poll_s),
         metrics=Metrics(engine),
         layout=None if settings.layout is None else Layout(settings.layout),
         kinds=kinds,
         plan_slots=CapacityLimiter(settings.max_plans),
-        tell_slots=CapacityLimiter(4),
+        tell_slots=tell_slots,
+        admission=_admission(settings, engine, Waiting(engine, queue, tell_slots)),
     )
 
     @asynccontextmanager
@@ -86,6 +95,8 @@ def create_app(settings: ApiSettings, queue: Queue | None = None) -> FastAPI:
     app.include_router(sign_in_router)
     app.mount("/static", static_files())
     app.state.problem_page = problem_page
+    app.include_router(admission, prefix="/v1")
+    app.include_router(admission, include_in_schema=False)
     app.include_router(pulls)
     app.include_router(health)
     handlers.install(app)
@@ -96,3 +107,15 @@ def create_app(settings: ApiSettings, queue: Queue | None = None) -> FastAPI:
     app.add_middleware(Counted, metrics=services.metrics)
     app.add_middleware(RequestId)
     return app
+
+
+def _admission(settings: ApiSettings, engine: Engine, waiting: Waiting) -> Admission:
+    """What decides about objects of a cluster."""
+    path = settings.data / "admission.json"
+    book = Book(engine, path, fresh_s=settings.admission_fresh_s)
+    policy = Policy(
+        environments=settings.admission_allow,
+        images=settings.admission_images,
+        exempt=settings.admission_exempt,
+    )
+    return Admission(book, policy, waiting, settings.admission_wait)

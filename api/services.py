@@ -9,6 +9,7 @@ from anyio import CapacityLimiter
 from fastapi import Depends, Request
 from sqlalchemy import Engine
 
+from api.admission.service import Admission
 from api.builds.follow import Hub
 from api.metrics.registry import Metrics
 from api.pulls.layout import Layout
@@ -30,6 +31,7 @@ class Services:
     kinds: Kinds
     plan_slots: CapacityLimiter
     tell_slots: CapacityLimiter
+    admission: Admission
 
 
 async def _services(request: Request) -> Services:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from api.admission.schemas import Wait
+
 _MIB = 1024 * 1024
+_KEY = re.compile(r"[a-z0-9]{16,63}")
 
 
 class ApiSettings(BaseSettings):
@@ -38,6 +42,27 @@ class ApiSettings(BaseSettings):
     event_poll_s: float = Field(0.1, gt=0)
     event_heartbeat_s: float = Field(15.0, gt=0)
     max_followers: int = Field(2000, gt=0)
+
+    admission_key: SecretStr | None = Field(None, description="What an API server must show.")
+    admission_allow: list[str] = Field(
+        [], description="[KUBERNETES_NAMESPACE=]NAMESPACE/NAME patterns of environments."
+    )
+    admission_images: list[str] = Field(
+        [], description="Patterns of images that may run without having been built here."
+    )
+    admission_exempt: list[str] = Field(["kube-system", "kube-public", "kube-node-lease"])
+    admission_wait: Wait = Field(Wait.NEVER, description="Which builds objects wait for.")
+    admission_fresh_s: float = Field(1.0, ge=0, description="How long `latest` is believed.")
+    max_review_bytes: int = Field(8 * _MIB, gt=0)
+
+    @field_validator("admission_key")
+    @classmethod
+    def _fits_a_path(cls, key: SecretStr | None) -> SecretStr | None:
+        """The API server takes only such a path (validated like a DNS subdomain)."""
+        text = key.get_secret_value() if key else ""
+        if text and not _KEY.fullmatch(text):
+            raise ValueError("give 16 to 63 lower-case letters and digits")
+        return key if text else None
 
     @field_validator("api_token")
     @classmethod

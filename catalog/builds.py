@@ -182,6 +182,13 @@ def at_work(session: Session, limit: int) -> Sequence[Build]:
     return session.scalars(statement.limit(limit)).all()
 
 
+def active(session: Session, environment: str) -> Sequence[Build]:
+    """The environment's builds that have not ended; raises EnvironmentNotFoundError."""
+    home = environments.get(session, environment)
+    statement = select(Build).where(Build.environment_id == home.id, Build.state.in_(ACTIVE))
+    return session.scalars(statement.order_by(Build.id)).all()
+
+
 def request_cancel(session: Session, build_id: str) -> Build:
     """Cancel the build: at once while it is queued, else by telling its worker.
 

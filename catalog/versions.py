@@ -209,6 +209,11 @@ def resolve(session: Session, name: str) -> Version:
     return find(session, full_name, wanted or LATEST)
 
 
+def is_built(session: Session, digest: str) -> bool:
+    """Whether the image of some version has this digest."""
+    return session.scalar(select(Version.id).where(Version.digest == digest).limit(1)) is not None
+
+
 def rollback(session: Session, full_name: str, to: str, *, created_by: str = "") -> Version:
     """A new version number with the facts of an old one; raises like `find`."""
     old = find(session, full_name, to, whole=True)

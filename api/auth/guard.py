@@ -25,7 +25,7 @@ async def require_token(request: Request, _shown: Annotated[object, Depends(_sch
     services: Services = request.app.state.services
     token = services.settings.api_token
     if token is None:
-        _require_loopback(request)
+        require_loopback(request)
         return
     if session.is_signed_in(request):
         return
@@ -44,7 +44,7 @@ async def require_pull_token(request: Request) -> None:
     services: Services = request.app.state.services
     token = services.settings.api_token
     if token is None:
-        _require_loopback(request)
+        require_loopback(request)
         return
     kind, _, shown = request.headers.get("authorization", "").partition(" ")
     password = shown.strip() if kind.lower() == "bearer" else _password(kind, shown)
@@ -70,7 +70,7 @@ def _same(shown: str, token: str) -> bool:
     return secrets.compare_digest(shown.encode(errors="replace"), token.encode())
 
 
-def _require_loopback(request: Request) -> None:
+def require_loopback(request: Request) -> None:
     """Without a token, keep out web pages in a browser on this machine.
 
     A page can send requests to loopback, and by rebinding its own name to 127.0.0.1 read the

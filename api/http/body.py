@@ -16,7 +16,10 @@ from api.text import human
 
 
 class BodyLimit:
-    """ASGI middleware; only multipart bodies may be as large as an archive."""
+    """ASGI middleware; only multipart bodies may be as large as an archive.
+
+    A review holds an object twice, which is more than a person sends.
+    """
 
     def __init__(self, app: ASGIApp, settings: ApiSettings) -> None:
         self._app = app
@@ -42,6 +45,8 @@ class _Body:
         self._receive = receive
         self._send = send
         self._limit = settings.max_upload_bytes if multipart else settings.max_json_bytes
+        if scope["path"].removeprefix("/v1").startswith("/admission"):
+            self._limit = settings.max_review_bytes
         self._timeout_s = settings.body_timeout_s
         self._length = headers.get("content-length", "")
         self._got = 0

@@ -41,6 +41,12 @@ class Metrics:
         self.followers = Gauge(
             "kitbag_event_followers", "Open event streams.", registry=self.registry
         )
+        self.admissions = Counter(
+            "kitbag_admissions",
+            "Objects that API servers asked about, by what was decided.",
+            ("webhook", "result"),
+            registry=self.registry,
+        )
         self.registry.register(_Builds(engine))
 
 

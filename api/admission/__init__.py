@@ -1,0 +1,1 @@
+"""Admission: what a Kubernetes API server asks before it keeps an object."""

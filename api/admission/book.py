@@ -1,0 +1,165 @@
+"""What names stood for when the catalog was last asked, kept on disk for when it can't be."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from anyio import CapacityLimiter, Lock, move_on_after, to_thread
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from catalog import versions
+from catalog.engine import reading
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+_MAX_NAMES = 10_000
+_MAX_DIGESTS = 100_000
+_ASK_TIMEOUT_S = 2.0
+_AWAY_S = 5.0  # how long a catalog that did not answer is not asked again
+
+
+class CatalogAwayError(Exception):
+    """The catalog does not answer, and nothing is known from before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An image that a name stood for; `at` is when the catalog said so (time.monotonic)."""
+
+    image: str
+    at: float
+
+
+class Book:
+    """Names and digests that the catalog confirmed; `fresh_s` is how long `latest` is believed.
+
+    Used from the event loop. `path` is where it is kept, so that a server which starts while the
+    catalog is away knows what the last one knew.
+    """
+
+    def __init__(self, engine: Engine, path: Path, *, fresh_s: float) -> None:
+        self._engine = engine
+        self._path = path
+        self._fresh_s = fresh_s
+        self._names: OrderedDict[str, Known] = OrderedDict()
+        self._digests: OrderedDict[str, None] = OrderedDict()
+        self._locks: dict[str, Lock] = {}
+        self._slots = CapacityLimiter(4)
+        self._away_until = float("-inf")
+        self._saving = threading.Lock()
+        self._load()
+
+    def fresh(self, name: str) -> Known | None:
+        """What the name stands for, unless the catalog should be asked. Numbers never change."""
+        known = self._names.get(name)
+        if known is None:
+            return None
+        fixed = name.rpartition(":")[2].isdecimal()
+        return known if fixed or time.monotonic() - known.at < self._fresh_s else None
+
+    async def ask(self, name: str, *, since: float) -> tuple[str, bool]:
+        """The image of NAMESPACE/NAME[:VERSION], and whether the catalog still says so.
+
+        An answer that came after `since` counts, so that many who ask at once are one question.
+        Raises CatalogError for a name that stands for nothing, CatalogAwayError.
+        """
+        lock = self._locks.setdefault(name, Lock())
+        try:
+            async with lock:
+                known = self._names.get(name)
+                if known is not None and known.at >= since:
+                    return known.image, True
+                image = await self._catalog(lambda: self._resolve(name))
+        finally:
+            if not lock.statistics().tasks_waiting:
+                self._locks.pop(name, None)
+        if image is not None:
+            await self._learn(name, image)
+            return image, True
+        if known is None:
+            raise CatalogAwayError
+        return known.image, False
+
+    async def is_built(self, digest: str) -> bool:
+        """Whether a version of the catalog has this digest; raises CatalogAwayError."""
+        if digest in self._digests:
+            return True
+        found = await self._catalog(lambda: self._has(digest))
+        if found is None:
+            raise CatalogAwayError
+        if found:
+            self._digests[digest] = None
+            await to_thread.run_sync(self._save)
+        return found
+
+    def _resolve(self, name: str) -> str:
+        with reading(self._engine) as session:
+            return versions.resolve(session, name).image
+
+    def _has(self, digest: str) -> bool:
+        with reading(self._engine) as session:
+            return versions.is_built(session, digest)
+
+    async def _catalog(self, ask: Callable[[], T]) -> T | None:
+        """The catalog's answer, None when it has none in time: an API server waits for this."""
+        if time.monotonic() < self._away_until:
+            return None
+        with move_on_after(_ASK_TIMEOUT_S):
+            try:
+                return await to_thread.run_sync(ask, abandon_on_cancel=True, limiter=self._slots)
+            except SQLAlchemyError as error:
+                log.warning("the catalog does not answer: %s", error.__class__.__name__)
+        self._away_until = time.monotonic() + _AWAY_S
+        return None
+
+    async def _learn(self, name: str, image: str) -> None:
+        before = self._names.get(name)
+        self._names[name] = Known(image, time.monotonic())
+        self._names.move_to_end(name)
+        digest = image.rpartition("@")[2]
+        if before is not None and before.image == image and digest in self._digests:
+            return
+        self._digests[digest] = None
+        while len(self._names) > _MAX_NAMES:
+            self._names.popitem(last=False)
+        while len(self._digests) > _MAX_DIGESTS:
+            self._digests.popitem(last=False)
+        await to_thread.run_sync(self._save)
+
+    def _load(self) -> None:
+        try:
+            kept = json.loads(self._path.read_bytes())
+            names, digests = dict(kept["names"]), list(kept["digests"])
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            log.warning("%s is not read, so nothing is known from before: %s", self._path, error)
+            return
+        never = float("-inf")
+        self._names.update((str(name), Known(str(image), never)) for name, image in names.items())
+        self._digests.update((str(digest), None) for digest in digests)
+
+    def _save(self) -> None:
+        """Replace the file; one that can't be written costs only the next start its memory."""
+        with self._saving:
+            kept = {
+                "names": {name: known.image for name, known in self._names.copy().items()},
+                "digests": list(self._digests.copy()),
+            }
+            half = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                half.write_text(json.dumps(kept))
+                half.replace(self._path)
+            except OSError as error:
+                log.warning("what names stand for is not kept in %s: %s", self._path, error)

@@ -1,0 +1,231 @@
+"""What is decided about an object before it is kept."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from api.admission import candidate
+from api.admission.book import Book, CatalogAwayError
+from api.admission.patch import at, operations
+from api.admission.policy import Policy
+from api.admission.schemas import Answer, Object, Operation, Result, ReviewRequest, Wait
+from api.admission.waiting import ANNOTATION as WAIT
+from api.admission.waiting import NotReadyError, Waiting
+from catalog.errors import CatalogError
+from kitbag import specs
+from kitbag.refs import SCHEME, EnvRef
+
+_HINT = "kitbag"  # in the text of every object that asks for something
+_AWAY = (
+    "Kitbag's catalog does not answer, and what {} stands for is not known from before; apply this "
+    "again in a moment."
+)
+_STALE = "Kitbag's catalog does not answer: {} is what it was when it last did, {}"
+
+
+@dataclass(slots=True)
+class _Refusal(Exception):  # noqa: N818 - an answer, not an error
+    message: str
+    code: int = 403
+
+
+@dataclass(slots=True)
+class _Unasked(Exception):  # noqa: N818 - a signal to ask and come again
+    name: str
+
+
+@dataclass(slots=True)
+class _Case:
+    """One review on its way: what was asked for it, and what its user is to be told."""
+
+    request: ReviewRequest
+    deadline: float
+    wait: Wait
+    began: float = field(default_factory=time.monotonic)
+    images: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+class Admission:
+    """The decisions of one server; `wait` is what objects wait for that do not say it."""
+
+    def __init__(self, book: Book, policy: Policy, waiting: Waiting, wait: Wait) -> None:
+        self._book = book
+        self._policy = policy
+        self._waiting = waiting
+        self._wait = wait
+
+    async def mutate(self, request: ReviewRequest, *, deadline: float) -> Answer:
+        """Digests for what the object asks for; it waits until `deadline` (time.monotonic)."""
+        if not self._concerns(request):
+            return Answer()
+        assert request.object is not None
+        seen = candidate.looked_at(request.object)
+        text = candidate.text_of(seen)
+        if _HINT not in text or (candidate.is_owned(seen) and SCHEME not in text):
+            return Answer()
+        try:
+            case = _Case(request, deadline, self._wait_of(seen))
+            return await self._pinned(case, seen, text)
+        except _Refusal as refusal:
+            return Answer.refused(refusal.message, refusal.code)
+
+    async def validate(self, request: ReviewRequest) -> Answer:
+        """Refuse an image that was not built here and is not on the list of those that may run."""
+        if not self._concerns(request):
+            return Answer()
+        for container, image in _running(request):
+            if self._policy.lets_run(image):
+                continue
+            if not candidate.has_digest(image):
+                return Answer.refused(_not_ours(container, image, "it names no digest"))
+            try:
+                built = await self._book.is_built(image.rpartition("@")[2])
+            except CatalogAwayError:
+                return Answer.refused(
+                    f"Kitbag's catalog does not answer, so it can't be told whether {image} of "
+                    f"container {container!r} was built by it; apply this again in a moment.",
+                    503,
+                )
+            if not built:
+                return Answer.refused(_not_ours(container, image, "no build made this digest"))
+        return Answer()
+
+    def _concerns(self, request: ReviewRequest) -> bool:
+        return (
+            request.operation in (Operation.CREATE, Operation.UPDATE)
+            and request.object is not None
+            and request.subResource in ("", "ephemeralcontainers")
+            and not self._policy.exempts(request.namespace)
+        )
+
+    def _wait_of(self, obj: Object) -> Wait:
+        asked = candidate.annotation(obj, WAIT)
+        if asked is None:
+            return self._wait
+        try:
+            return Wait(asked)
+        except ValueError:
+            raise _Refusal(
+                f"The annotation {WAIT} is {asked[:40]!r}; write {', '.join(Wait)}.", 422
+            ) from None
+
+    async def _pinned(self, case: _Case, seen: Object, text: str) -> Answer:
+        """Pin with what is known; whatever is not known yet is asked for, and all begins again."""
+        used: dict[str, str] = {}
+
+        def resolve(name: str) -> str:
+            used[name] = self._image(case, name)
+            return used[name]
+
+        while True:
+            used.clear()
+            try:
+                pinned = specs.pin(text.encode(), specs.Target(resolve=resolve), filename="-.json")
+                break
+            except _Unasked as missing:
+                await self._ask(case, missing.name)
+            except specs.SpecError as error:
+                raise _Refusal(_sentence(error), 422) from error
+        if not pinned.changes:
+            return Answer()
+        changes = operations(seen, json.loads(pinned.data))
+        todo = candidate.due(changes, case.request, seen)
+        if not todo:
+            return Answer()
+        warnings = [*case.warnings, *(_without_line(note) for note in pinned.notes)]
+        return Answer(Result.PINNED, operations=todo, warnings=warnings, pinned=used)
+
+    def _image(self, case: _Case, name: str) -> str:
+        wanted = EnvRef.parse(name)
+        if not self._policy.allows(wanted, case.request.namespace):
+            raise _Refusal(
+                f"{wanted.environment} belongs to {wanted.namespace}, and namespace "
+                f"{case.request.namespace} may not use it; use an environment of your own, or ask "
+                f"the operator to allow '{case.request.namespace}={wanted.environment}' "
+                "(KITBAG_ADMISSION_ALLOW)."
+            )
+        if name in case.images:
+            return case.images[name]
+        known = self._book.fresh(name) if case.wait is Wait.NEVER else None
+        if known is None:
+            raise _Unasked(name)
+        return known.image
+
+    async def _ask(self, case: _Case, name: str) -> None:
+        wanted, dry_run, since = EnvRef.parse(name), case.request.dryRun, case.began
+        try:
+            if case.wait is not Wait.NEVER:
+                await self._settle(case, wanted, dry_run=dry_run)
+                since = time.monotonic()
+            image, current = await self._book.ask(name, since=since)
+        except NotReadyError as error:
+            raise _Refusal(str(error), 503) from error
+        except CatalogError as error:
+            raise _Refusal(str(error), 422) from error
+        except CatalogAwayError:
+            raise _Refusal(_AWAY.format(name), 503) from None
+        if not current:
+            case.warnings.append(_STALE.format(name, image.rpartition("@")[2]))
+        case.images[name] = image
+
+    async def _settle(self, case: _Case, wanted: EnvRef, *, dry_run: bool) -> None:
+        try:
+            await self._waiting.settle(wanted, case.wait, deadline=case.deadline, dry_run=dry_run)
+        except SQLAlchemyError:
+            return  # the book says what is known, and that it may be old
+
+
+def _running(request: ReviewRequest) -> Sequence[tuple[str, str]]:
+    """The containers and images that an update of the object would newly run."""
+    assert request.object is not None
+    before = set(_images(request.oldObject, request)) if request.oldObject else set()
+    return [pair for pair in _images(request.object, request) if pair not in before]
+
+
+def _images(obj: Object, request: ReviewRequest) -> list[tuple[str, str]]:
+    if (request.kind.group, request.kind.kind) == ("", "Pod"):
+        keys = ("initContainers", "containers", "ephemeralContainers")
+        lists = [at(obj, f"/spec/{key}") for key in keys]
+        containers = [each for found in lists if isinstance(found, list) for each in found]
+        return [(str(at(each, "/name")), str(at(each, "/image") or "")) for each in containers]
+    try:
+        found = specs.images(candidate.text_of(candidate.looked_at(obj)).encode())
+    except specs.SpecError:
+        return []  # its pods are looked at, one by one
+    # What is not there or filled in later comes with the pods too.
+    return [
+        (each.container or each.path, each.image)
+        for each in found
+        if each.image and not re.search(r"[{}$]|^kitbag:", each.image)
+    ]
+
+
+def _not_ours(container: str, image: str, why: str) -> str:
+    return (
+        f"Container {container!r} may not run {image[:300] or 'no image'}: {why}, and this "
+        "namespace runs only what Kitbag built; use kitbag://NAMESPACE/NAME, or ask the operator "
+        "to allow the image (KITBAG_ADMISSION_IMAGES)."
+    )
+
+
+def _sentence(error: specs.SpecError) -> str:
+    text = error.sentence
+    if isinstance(error, specs.AmbiguousContainerError):
+        text = (
+            f"{text.rpartition(';')[0]}; name yours in the pod template's annotation "
+            "kubectl.kubernetes.io/default-container"
+        )
+    text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def _without_line(note: str) -> str:
+    """Lines mean nothing to whoever wrote the object in another form."""
+    return re.sub(r"^line \d+: ", "", note)
