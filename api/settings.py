@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from api.admission.schemas import Wait
 
 _MIB = 1024 * 1024
+
+
+def _listed(value: object) -> object:
+    """A list as people write it into a variable: `a, b`, or JSON."""
+    if not isinstance(value, str):
+        return value
+    if not value.lstrip().startswith("["):
+        return [item for item in re.split(r"[,\s]+", value) if item]
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise ValueError("it begins like a JSON list and is none") from error
+
+
+_Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 _KEY = re.compile(r"[a-z0-9]{16,63}")
 
 
@@ -44,13 +61,16 @@ class ApiSettings(BaseSettings):
     max_followers: int = Field(2000, gt=0)
 
     admission_key: SecretStr | None = Field(None, description="What an API server must show.")
-    admission_allow: list[str] = Field(
-        [], description="[KUBERNETES_NAMESPACE=]NAMESPACE/NAME patterns of environments."
+    admission_allow: _Listed = Field(
+        (), description="[KUBERNETES_NAMESPACE=]NAMESPACE/NAME patterns of environments."
     )
-    admission_images: list[str] = Field(
-        [], description="Patterns of images that may run without having been built here."
+    admission_images: _Listed = Field(
+        (), description="Patterns of images that may run without having been built here."
     )
-    admission_exempt: list[str] = Field(["kube-system", "kube-public", "kube-node-lease"])
+    admission_exempt: _Listed = Field(
+        ("kube-system", "kube-public", "kube-node-lease"),
+        description="Namespaces of the cluster that are never touched.",
+    )
     admission_wait: Wait = Field(Wait.NEVER, description="Which builds objects wait for.")
     admission_fresh_s: float = Field(1.0, ge=0, description="How long `latest` is believed.")
     max_review_bytes: int = Field(8 * _MIB, gt=0)

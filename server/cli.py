@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from pydantic_settings import SettingsError
 
 _ERROR = 2
+_NOT_STARTED = 3  # as uvicorn's own command
 _PORT = click.IntRange(0, 65535)
+_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _COUNT = click.IntRange(1, 64)
 _HELD = click.option(
     "--held", is_flag=True, hidden=True, help="Be ready to begin, and begin at a byte on stdin."
@@ -59,13 +62,27 @@ def up(port: int, data: Path | None, workers: int) -> None:
 @server.command()
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", type=_PORT, default=8484, show_default=True)
+@click.option("--tls-cert", type=_FILE, help="Serve HTTPS with this certificate chain (PEM).")
+@click.option("--tls-key", type=_FILE, help="Its key (PEM). Renewed files are taken up.")
+@click.option("--tls-client-ca", type=_FILE, help="Take only callers with a certificate of it.")
 @_HELD
-def api(host: str, port: int, *, held: bool) -> None:
+def api(
+    host: str,
+    port: int,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    tls_client_ca: Path | None,
+    *,
+    held: bool,
+) -> None:
     """Run the API. Other hosts than loopback need KITBAG_API_TOKEN."""
     import uvicorn
 
     from server.hold import hold
     from server.ports import check_port
+    from server.tls import Tls
+
+    tls = Tls.of(tls_cert, tls_key, tls_client_ca)
 
     if host not in ("127.0.0.1", "::1", "localhost") and not os.environ.get("KITBAG_API_TOKEN"):
         raise ServerError(
@@ -74,7 +91,7 @@ def api(host: str, port: int, *, held: bool) -> None:
     check_port(host, port)
     if held:
         hold("server.asgi")
-    uvicorn.run(
+    config = uvicorn.Config(
         "server.asgi:app",
         factory=True,
         host=host,
@@ -82,6 +99,13 @@ def api(host: str, port: int, *, held: bool) -> None:
         log_level="warning",
         timeout_graceful_shutdown=5,
     )
+    if tls is not None:
+        tls.protect(config)
+    served = uvicorn.Server(config)
+    with suppress(KeyboardInterrupt):
+        served.run()
+    if not served.started:
+        sys.exit(_NOT_STARTED)
 
 
 @server.command()

@@ -63,7 +63,8 @@ class Admission:
 
     async def mutate(self, request: ReviewRequest, *, deadline: float) -> Answer:
         """Digests for what the object asks for; it waits until `deadline` (time.monotonic)."""
-        if not self._concerns(request):
+        # A debug container is not the user's, and with it nothing else of a pod can change.
+        if not self._concerns(request) or request.subResource:
             return Answer()
         assert request.object is not None
         seen = candidate.looked_at(request.object)

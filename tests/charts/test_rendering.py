@@ -11,9 +11,11 @@ from charts.conftest import CHART, EXAMPLES, Render, example, merged, only
 from rig.helm import Helm, Object, RefusedError
 
 from api.settings import ApiSettings
+from kitbag import specs
 from worker.settings import WorkerSettings
 
 pytestmark = [pytest.mark.rig, pytest.mark.timeout(1200)]  # the first of them builds the engine
+ADMISSION = {"enabled": True, "key": "k" * 16}
 _OUR_OWN = {"HOME", "DOCKER_CONFIG", "REDIS_PASSWORD"}
 
 
@@ -70,6 +72,19 @@ def test_a_typo_in_a_template_does_not_pass(helm: Helm, right: str, wrong: str, 
         ({"api": {"ingress": {"enabled": True}}}, "Set api.ingress.host"),
         ({"builds": {"heartbeatSeconds": 11}}, "Set builds.leaseSeconds"),
         ({"api": {"autoscaling": {"minReplicas": 9}}}, "Set api.autoscaling.maxReplicas"),
+        ({"admission": {"enabled": True}}, "Set admission.key"),
+        ({"admission": {"enabled": True, "key": "k" * 16}}, "Set admission.certificate.secretName"),
+        (
+            {"admission": ADMISSION | {"certificate": {"secretName": "tls"}}},
+            "Set admission.certificate.caBundle",
+        ),
+        (
+            {
+                "admission": ADMISSION
+                | {"certificate": {"secretName": "tls", "certManager": {"issuer": "ca"}}}
+            },
+            "Unset one of admission.certificate",
+        ),
     ],
 )
 def test_what_is_missing_is_refused_in_a_sentence_that_says_what_to_set(
@@ -264,3 +279,53 @@ def test_lists_reach_the_worker_as_it_reads_them(
     assert settings.bytecode is False
     assert settings.layer_compression == "zstd"
     assert (settings.heartbeat_s, settings.lease_s) == (1.5, 30)
+
+
+def webhooks(objects: list[Object]) -> Iterator[Object]:
+    for each in objects:
+        if each["kind"].endswith("WebhookConfiguration"):
+            yield from each["webhooks"]
+
+
+def test_webhooks_are_asked_about_every_kind_of_the_table_of_specs(render: Render) -> None:
+    asked = [
+        {
+            (group, resource)
+            for rule in webhook["rules"]
+            for group in rule["apiGroups"]
+            for resource in rule["resources"]
+        }
+        for webhook in webhooks(render(of="everything"))
+    ]
+    wanted = {
+        (group, f"{kind.lower()}s")
+        for row in specs.builtin().rows
+        for kind in row.kinds
+        for group in row.groups
+        if kind not in ("List", "Kustomization") and group != "extensions"
+    }
+    assert len(asked) == 2
+    for each in asked:
+        assert wanted - each == set()
+
+
+def test_no_webhook_is_asked_about_the_system_or_kitbags_own_namespace(render: Render) -> None:
+    for webhook in webhooks(render(of="everything")):
+        named = webhook["namespaceSelector"]["matchExpressions"][0]
+        assert named["key"] == "kubernetes.io/metadata.name" and named["operator"] == "NotIn"
+        assert {"kube-system", "default", "istio-system"} <= set(named["values"])
+
+
+def test_without_admission_there_is_no_webhook(render: Render) -> None:
+    objects = render()
+    assert list(webhooks(objects)) == []
+    assert not [each for each in objects if each["metadata"]["name"].endswith("-admission")]
+
+
+def test_cert_manager_makes_the_certificate_and_tells_who_signed_it(helm: Helm) -> None:
+    issuer = {"admission": ADMISSION | {"certificate": {"certManager": {"issuer": "ca"}}}}
+    text = helm.template(CHART, "kb", merged(example("smallest"), issuer))
+    assert "kind: Certificate" in text
+    assert "dnsNames: [kb-kitbag-admission.default.svc]" in text
+    assert "cert-manager.io/inject-ca-from: default/kb-kitbag-admission" in text
+    assert "caBundle:" not in text

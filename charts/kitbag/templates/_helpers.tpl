@@ -52,6 +52,14 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version }}
 {{- if and .redis.passwordSecret.name (not .redis.bundled) }}{{ fail "Unset redis.passwordSecret, which is the bundled Redis's; an external one's password is part of its URL." }}{{ end -}}
 {{- if and .api.ingress.enabled (not .api.ingress.host) }}{{ fail "Set api.ingress.host to the name that the Ingress answers to, or disable api.ingress." }}{{ end -}}
 {{- if lt .builds.leaseSeconds (mulf 2 .builds.heartbeatSeconds) }}{{ fail "Set builds.leaseSeconds to twice builds.heartbeatSeconds or more." }}{{ end -}}
+{{- if .admission.enabled -}}
+{{- if not .admission.key }}{{ fail "Set admission.key to 16 to 63 random lower-case letters and digits, which the API server shows to the webhook." }}{{ end -}}
+{{- with .admission.certificate -}}
+{{- if and .secretName .certManager.issuer }}{{ fail "Unset one of admission.certificate.secretName and admission.certificate.certManager.issuer; each brings the certificate." }}{{ end -}}
+{{- if and (not .secretName) (not .certManager.issuer) }}{{ fail "Set admission.certificate.secretName to a Secret of type kubernetes.io/tls, or admission.certificate.certManager.issuer to an issuer of cert-manager." }}{{ end -}}
+{{- if and .secretName (not .caBundle) }}{{ fail "Set admission.certificate.caBundle to the PEM of who signed the certificate, or the API server won't trust it." }}{{ end -}}
+{{- end -}}
+{{- end -}}
 {{- if gt .api.autoscaling.minReplicas .api.autoscaling.maxReplicas }}{{ fail "Set api.autoscaling.maxReplicas to api.autoscaling.minReplicas or more." }}{{ end -}}
 {{- end -}}
 {{- end -}}
