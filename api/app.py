@@ -43,7 +43,7 @@ from api.queue import Queue, WorkerQueue
 from api.services import Services
 from api.settings import ApiSettings
 from catalog.engine import make_engine
-from kitbag.specs import of_file
+from kitbag.specs import Kinds, of_file
 
 _ANY_ROUTE = declared(
     Slug.INVALID_REQUEST, Slug.UNAUTHORIZED, Slug.FORBIDDEN, Slug.UNAVAILABLE, Slug.INTERNAL
@@ -70,7 +70,7 @@ def create_app(settings: ApiSettings, queue: Queue | None = None) -> FastAPI:
         kinds=kinds,
         plan_slots=CapacityLimiter(settings.max_plans),
         tell_slots=tell_slots,
-        admission=_admission(settings, engine, Waiting(engine, queue, tell_slots)),
+        admission=_admission(settings, kinds, engine, Waiting(engine, queue, tell_slots)),
     )
 
     @asynccontextmanager
@@ -109,7 +109,7 @@ def create_app(settings: ApiSettings, queue: Queue | None = None) -> FastAPI:
     return app
 
 
-def _admission(settings: ApiSettings, engine: Engine, waiting: Waiting) -> Admission:
+def _admission(settings: ApiSettings, kinds: Kinds, engine: Engine, waiting: Waiting) -> Admission:
     """What decides about objects of a cluster."""
     path = settings.data / "admission.json"
     book = Book(engine, path, fresh_s=settings.admission_fresh_s)
@@ -118,4 +118,4 @@ def _admission(settings: ApiSettings, engine: Engine, waiting: Waiting) -> Admis
         images=settings.admission_images,
         exempt=settings.admission_exempt,
     )
-    return Admission(book, policy, waiting, settings.admission_wait)
+    return Admission(book, policy, waiting, kinds, settings.admission_wait)

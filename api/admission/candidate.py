@@ -10,27 +10,63 @@ from typing import Any
 from api.admission.patch import at
 from api.admission.schemas import Object, Operation, ReviewRequest
 from kitbag.refs import ANNOTATION, SCHEME
+from kitbag.specs.nodes import Keep
+
+HINT = "kitbag"
+"""What is in every text that asks for something."""
 
 # Characters that JSON writes as they are and YAML, as which it is read, does not know.
 _ODD = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
+# What is put into `{}` is written as YAML has it; behind another key it is JSON.
+_EMPTY = {"-": ""}
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _DIGEST = re.compile(r"@sha(?:256|512):[0-9a-f]+$")
 
 
-def looked_at(obj: Object) -> Object:
-    """The object without what nobody wrote by hand: status, managed fields, what kubectl notes.
+def looked_at(obj: Object, keep: Keep) -> Object:
+    """The part of the object in which images may be: reading all of it as YAML costs most of the
+    time that an API server waits.
 
-    Everything that is left has the path that it had.
+    Left out are the status, managed fields, what kubectl notes, and every key that is not in the
+    table of kinds (`keep`) and has nothing of Kitbag under it. What is left has the path it had.
     """
-    kept = {key: value for key, value in obj.items() if key != "status"}
-    metadata = obj.get("metadata")
-    if isinstance(metadata, dict):
-        metadata = {key: value for key, value in metadata.items() if key != "managedFields"}
-        notes = metadata.get("annotations")
-        if isinstance(notes, dict) and _LAST_APPLIED in notes:
-            metadata["annotations"] = {k: v for k, v in notes.items() if k != _LAST_APPLIED}
-        kept["metadata"] = metadata
+    kept: Object = {}
+    for key, value in obj.items():
+        if key == "metadata" and isinstance(value, dict):
+            kept[key] = {k: _noted(v) for k, v in value.items() if k != "managedFields"}
+        elif key != "status":
+            kept[key] = _pruned(value, key, keep)
     return kept
+
+
+def _noted(value: object) -> object:
+    """Annotations without the copy of the object that kubectl keeps in one."""
+    if isinstance(value, dict) and _LAST_APPLIED in value:
+        return {key: each for key, each in value.items() if key != _LAST_APPLIED}
+    return value
+
+
+def _pruned(value: object, owner: str, keep: Keep) -> object:
+    if isinstance(value, list):
+        return [_pruned(item, owner, keep) for item in value]
+    if not isinstance(value, dict):
+        return value
+    everything = owner in keep.parents
+    kept = {
+        key: _pruned(below, key, keep)
+        for key, below in value.items()
+        if everything or key in keep.words or _mentions(below)
+    }
+    return kept or _EMPTY
+
+
+def _mentions(value: object) -> bool:
+    """Whether a text under it has to do with Kitbag."""
+    if isinstance(value, str):
+        return HINT in value
+    if isinstance(value, dict):
+        return any(HINT in key or _mentions(below) for key, below in value.items())
+    return isinstance(value, list) and any(map(_mentions, value))
 
 
 def text_of(obj: Object) -> str:
@@ -69,7 +105,7 @@ def due(
             continue
         path, value = operation["path"], at(obj, operation["path"])
         untouched = value == at(old, path)
-        if untouched and not (isinstance(value, str) and value.startswith(SCHEME)):
+        if untouched and not (isinstance(value, str) and SCHEME in value):
             continue
         if operation["op"] == "replace":
             kept.append({"op": "test", "path": path, "value": value})

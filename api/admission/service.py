@@ -21,7 +21,6 @@ from catalog.errors import CatalogError
 from kitbag import specs
 from kitbag.refs import SCHEME, EnvRef
 
-_HINT = "kitbag"  # in the text of every object that asks for something
 _AWAY = (
     "Kitbag's catalog does not answer, and what {} stands for is not known from before; apply this "
     "again in a moment."
@@ -55,10 +54,13 @@ class _Case:
 class Admission:
     """The decisions of one server; `wait` is what objects wait for that do not say it."""
 
-    def __init__(self, book: Book, policy: Policy, waiting: Waiting, wait: Wait) -> None:
+    def __init__(
+        self, book: Book, policy: Policy, waiting: Waiting, kinds: specs.Kinds, wait: Wait
+    ) -> None:
         self._book = book
         self._policy = policy
         self._waiting = waiting
+        self._kinds = kinds
         self._wait = wait
 
     async def mutate(self, request: ReviewRequest, *, deadline: float) -> Answer:
@@ -67,9 +69,9 @@ class Admission:
         if not self._concerns(request) or request.subResource:
             return Answer()
         assert request.object is not None
-        seen = candidate.looked_at(request.object)
+        seen = candidate.looked_at(request.object, self._kinds.keep)
         text = candidate.text_of(seen)
-        if _HINT not in text or (candidate.is_owned(seen) and SCHEME not in text):
+        if candidate.HINT not in text or (candidate.is_owned(seen) and SCHEME not in text):
             return Answer()
         try:
             case = _Case(request, deadline, self._wait_of(seen))
@@ -81,7 +83,7 @@ class Admission:
         """Refuse an image that was not built here and is not on the list of those that may run."""
         if not self._concerns(request):
             return Answer()
-        for container, image in _running(request):
+        for container, image in self._running(request):
             if self._policy.lets_run(image):
                 continue
             if not candidate.has_digest(image):
@@ -97,6 +99,32 @@ class Admission:
             if not built:
                 return Answer.refused(_not_ours(container, image, "no build made this digest"))
         return Answer()
+
+    def _running(self, request: ReviewRequest) -> Sequence[tuple[str, str]]:
+        """The containers and images that an update of the object would newly run."""
+        assert request.object is not None
+        before = set(self._images(request.oldObject, request)) if request.oldObject else set()
+        return [pair for pair in self._images(request.object, request) if pair not in before]
+
+    def _images(self, obj: Object, request: ReviewRequest) -> list[tuple[str, str]]:
+        if (request.kind.group, request.kind.kind) == ("", "Pod"):
+            keys = ("initContainers", "containers", "ephemeralContainers")
+            lists = [at(obj, f"/spec/{key}") for key in keys]
+            containers = [each for found in lists if isinstance(found, list) for each in found]
+            return [(str(at(each, "/name")), str(at(each, "/image") or "")) for each in containers]
+        try:
+            found = specs.images(
+                candidate.text_of(candidate.looked_at(obj, self._kinds.keep)).encode(),
+                kinds=self._kinds,
+            )
+        except specs.SpecError:
+            return []  # its pods are looked at, one by one
+        # What is not there or filled in later comes with the pods too.
+        return [
+            (each.container or each.path, each.image)
+            for each in found
+            if each.image and not re.search(r"[{}$]|^kitbag:", each.image)
+        ]
 
     def _concerns(self, request: ReviewRequest) -> bool:
         return (
@@ -128,7 +156,7 @@ class Admission:
         while True:
             used.clear()
             try:
-                pinned = specs.pin(text.encode(), specs.Target(resolve=resolve), filename="-.json")
+                pinned = specs.pin(text.encode(), specs.Target(resolve=resolve), kinds=self._kinds)
                 break
             except _Unasked as missing:
                 await self._ask(case, missing.name)
@@ -181,31 +209,6 @@ class Admission:
             await self._waiting.settle(wanted, case.wait, deadline=case.deadline, dry_run=dry_run)
         except SQLAlchemyError:
             return  # the book says what is known, and that it may be old
-
-
-def _running(request: ReviewRequest) -> Sequence[tuple[str, str]]:
-    """The containers and images that an update of the object would newly run."""
-    assert request.object is not None
-    before = set(_images(request.oldObject, request)) if request.oldObject else set()
-    return [pair for pair in _images(request.object, request) if pair not in before]
-
-
-def _images(obj: Object, request: ReviewRequest) -> list[tuple[str, str]]:
-    if (request.kind.group, request.kind.kind) == ("", "Pod"):
-        keys = ("initContainers", "containers", "ephemeralContainers")
-        lists = [at(obj, f"/spec/{key}") for key in keys]
-        containers = [each for found in lists if isinstance(found, list) for each in found]
-        return [(str(at(each, "/name")), str(at(each, "/image") or "")) for each in containers]
-    try:
-        found = specs.images(candidate.text_of(candidate.looked_at(obj)).encode())
-    except specs.SpecError:
-        return []  # its pods are looked at, one by one
-    # What is not there or filled in later comes with the pods too.
-    return [
-        (each.container or each.path, each.image)
-        for each in found
-        if each.image and not re.search(r"[{}$]|^kitbag:", each.image)
-    ]
 
 
 def _not_ours(container: str, image: str, why: str) -> str:

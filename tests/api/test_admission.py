@@ -124,16 +124,44 @@ def test_an_annotation_pins_an_object_that_has_another_image_and_again_nothing(s
     assert patch_of(admit(site, once)) == []
 
 
-def test_a_missing_image_is_added(site):
+@pytest.mark.parametrize("trainer", [{}, {"numNodes": 2}])
+def test_a_missing_image_is_added(site, trainer):
     site.new_version()
     train = {
         "apiVersion": "trainer.kubeflow.org/v1alpha1",
         "kind": "TrainJob",
         "metadata": {"name": "t", "annotations": {ANNOTATION: "alice.gan"}},
-        "spec": {"trainer": {"numNodes": 2}},
+        "spec": {"trainer": trainer},
     }
     operations = patch_of(admit(site, train))
     assert operations == [{"op": "add", "path": "/spec/trainer/image", "value": IMAGE}]
+
+
+def test_an_image_inside_a_text_is_pinned_there(site):
+    site.new_version()
+    workflow = {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Workflow",
+        "metadata": {"name": "w"},
+        "spec": {
+            "podSpecPatch": "containers:\n- name: main  # mine\n  image: kitbag://alice/gan\n"
+        },
+    }
+    once = patched(workflow, patch_of(admit(site, workflow)))
+    text = workflow["spec"]["podSpecPatch"].replace("kitbag://alice/gan", IMAGE)
+    assert once["spec"]["podSpecPatch"] == text
+
+
+def test_a_reference_in_a_place_that_no_kind_has_is_resolved_too(site):
+    site.new_version()
+    told = job("tensorflow/tensorflow:2.15")
+    pod_spec = told["spec"]["tfReplicaSpecs"]["Worker"]["template"]["spec"]
+    pod_spec["containers"][0]["env"] = [{"name": "IMAGE", "value": "kitbag://alice/gan"}]
+    operations = patch_of(admit(site, told))
+    assert [each["path"].rpartition("containers")[2] for each in operations] == [
+        "/0/env/0/value",
+        "/0/env/0/value",
+    ]
 
 
 def test_texts_that_json_and_yaml_write_differently_stay_what_they_are(site):
