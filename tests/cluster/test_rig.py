@@ -10,7 +10,7 @@ from kitbag import specs
 
 pytestmark = [pytest.mark.rig, pytest.mark.timeout(1800)]  # the first of all builds the server
 # Rows about files, which no API server has.
-_FILES = {"List", "Kustomization"}
+_FILES = {"List", "Kustomization", "Component"}
 
 
 def test_every_kind_of_the_table_of_specs_is_served(cluster: Cluster) -> None:
