@@ -1,4 +1,4 @@
-"""Bases by name: the current one of each, and what the name meant before."""
+"""Bases by name and platform: the current ones, and what the names meant before."""
 
 from __future__ import annotations
 
@@ -14,15 +14,20 @@ from catalog.types import utcnow
 from catalog.upsert import insert_or_update
 
 _ATTEMPTS = 5
+USUAL_PLATFORM = "linux/amd64"
+"""What a name means where nobody says for which platform, if there is one."""
 
 
 def add(session: Session, *, name: str, digest: str, image: str, record: Json) -> Base:
-    """Make this digest what the name means; the one before stays in the history.
+    """Make this digest what the name means on its platform; the one before stays in the history.
 
     `record` is the JSON value of `builder.model.Base`.
     """
+    known = record.get("platform")
+    platform = f"{known['os']}/{known['arch']}" if known else USUAL_PLATFORM
     row = {
         "name": name,
+        "platform": platform,
         "digest": digest,
         "image": image,
         "record": dict(record),
@@ -34,7 +39,12 @@ def add(session: Session, *, name: str, digest: str, image: str, record: Json) -
             with session.begin_nested():
                 session.execute(
                     update(Base)
-                    .where(Base.name == name, Base.digest != digest, Base.current)
+                    .where(
+                        Base.name == name,
+                        Base.platform == platform,
+                        Base.digest != digest,
+                        Base.current,
+                    )
                     .values(current=False)
                     .execution_options(synchronize_session=False)
                 )
@@ -50,24 +60,28 @@ def add(session: Session, *, name: str, digest: str, image: str, record: Json) -
             # Another process made its own base current between the two statements.
             if attempt == _ATTEMPTS:
                 raise
-    return get(session, name)
+    return get(session, name, platform)
 
 
-def current(session: Session, name: str) -> Base | None:
-    """What the name means now; None if nothing has that name."""
+def current(session: Session, name: str, platform: str | None = None) -> Base | None:
+    """What the name means now on a platform, or on the usual one or else any; None for nothing."""
+    statement = select(Base).where(Base.name == name, Base.current)
+    if platform is not None:
+        statement = statement.where(Base.platform == platform)
     return session.scalars(
-        select(Base)
-        .where(Base.name == name, Base.current)
+        statement.order_by(Base.platform != USUAL_PLATFORM, Base.platform)
+        .limit(1)
         .execution_options(populate_existing=True)
     ).one_or_none()
 
 
-def get(session: Session, name: str) -> Base:
-    """What the name means now; raises BaseNotFoundError."""
-    base = current(session, name)
+def get(session: Session, name: str, platform: str | None = None) -> Base:
+    """What the name means now, as `current` says; raises BaseNotFoundError."""
+    base = current(session, name, platform)
     if base is None:
+        where = f" for {platform}" if platform else ""
         raise BaseNotFoundError(
-            f"There is no base {name[:200]!r}; see the list of bases, or add one with "
+            f"There is no base {name[:200]!r}{where}; see the list of bases, or add one with "
             "'kitbag-server base add'."
         )
     return base
@@ -87,8 +101,12 @@ def meant(session: Session, wanted: str) -> Base:
 
 
 def every(session: Session) -> Sequence[Base]:
-    """The current base of each name, by name."""
-    return session.scalars(select(Base).where(Base.current).order_by(Base.name)).all()
+    """The current base of each name and platform, by name."""
+    return session.scalars(
+        select(Base)
+        .where(Base.current)
+        .order_by(Base.name, Base.platform != USUAL_PLATFORM, Base.platform)
+    ).all()
 
 
 def history(session: Session, name: str) -> Sequence[Base]:

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import BindParameter, ScalarSelect, and_, bindparam, func, or_, select, update
+from sqlalchemy import (
+    BindParameter,
+    ScalarSelect,
+    and_,
+    bindparam,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -13,7 +23,7 @@ from catalog import environments, events, names
 from catalog.build_models import Build, EventKind
 from catalog.errors import BuildEndedError, BuildNotFoundError
 from catalog.ids import new_id
-from catalog.models import Base, Environment, Json, Version
+from catalog.models import Base, Environment, Json, Version, VersionImage
 from catalog.states import ACTIVE, BuildState, in_order
 from catalog.types import utcnow
 
@@ -25,13 +35,13 @@ class Reuse:
     """Which finished versions with the same key answer a request.
 
     `latest`: only the environment's newest, so that `latest` is what was asked for last.
-    `base_digest`: only one on this base. `current_base`: only one whose base's name still means the
-    digest that it was built on.
+    `base_digests`: only one whose images are on these bases. `current_base`: only one whose bases'
+    names still mean the digests that it was built on.
     """
 
     allowed: bool = True
     latest: bool = False
-    base_digest: str | None = None
+    base_digests: frozenset[str] | None = None
     current_base: bool = False
 
 
@@ -117,17 +127,18 @@ def _ready_id(key: str, reuse: Reuse) -> ScalarSelect[str] | None:
         .order_by(Version.number.desc())
         .limit(1)
     )
-    if reuse.base_digest is not None:
-        statement = statement.where(Version.base_digest == reuse.base_digest)
-    if reuse.current_base:
-        statement = statement.join(
-            Base,
-            and_(
-                Base.name == Version.base_name,
-                Base.digest == Version.base_digest,
-                Base.current,
-            ),
+    images = exists().where(VersionImage.version_id == Version.id)
+    if reuse.base_digests is not None:
+        statement = statement.where(
+            ~images.where(VersionImage.base_digest.not_in(reuse.base_digests))
         )
+    if reuse.current_base:
+        current = exists().where(
+            Base.name == VersionImage.base_name,
+            Base.digest == VersionImage.base_digest,
+            Base.current,
+        )
+        statement = statement.where(~images.where(~current))
     if reuse.latest:
         statement = statement.join(Environment, Environment.id == Version.environment_id).where(
             Environment.last_version == Version.number

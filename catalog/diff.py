@@ -1,11 +1,11 @@
-"""What differs between two versions; pure."""
+"""What differs between two images of versions; pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from catalog.models import Json, Version
+from catalog.models import Json, VersionImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,8 @@ class PackageDiff:
 
 
 @dataclass(frozen=True, slots=True)
-class VersionDiff:
-    """What changes from one version to another.
+class ImageDiff:
+    """What changes from one image to another.
 
     `base` holds both base digests if they differ; `layers_new` are those of the second that a node
     which has the first still lacks, `bytes_to_move` is their size.
@@ -64,12 +64,12 @@ def packages(before: Sequence[Json], after: Sequence[Json]) -> PackageDiff:
     )
 
 
-def versions(before: Version, after: Version) -> VersionDiff:
-    """Compare two versions that were loaded whole."""
+def images(before: VersionImage, after: VersionImage) -> ImageDiff:
+    """Compare images of two versions that were loaded whole."""
     had = {str(layer["digest"]) for layer in before.layers}
     lacking = [layer for layer in after.layers if layer["digest"] not in had]
     same_base = before.base_digest == after.base_digest
-    return VersionDiff(
+    return ImageDiff(
         packages=packages(before.packages, after.packages),
         base=None if same_base else (before.base_digest, after.base_digest),
         layers_shared=len(after.layers) - len(lacking),

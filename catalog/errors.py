@@ -29,6 +29,12 @@ class VersionNotFoundError(CatalogError):
     type = "version-not-found"
 
 
+class ImageNotFoundError(CatalogError):
+    """The version has no image for that accelerator or platform."""
+
+    type = "image-not-found"
+
+
 class BuildNotFoundError(CatalogError):
     """No build has that id."""
 

@@ -86,8 +86,9 @@ class Lock(Model):
 class Version(Model):
     """An immutable build result, numbered 1, 2, 3… within its environment.
 
-    `packages` lists {"name", "version", "size_bytes"}; `layers` lists {"digest", "size_bytes",
-    "packages": [names]} in manifest order. `rebased_from` is the number of the version whose
+    It holds one image for each accelerator and platform that was asked for; what is said here is
+    that of the first one, the default, but for `image` and `digest`: where it is for several
+    platforms, these are the index of them. `rebased_from` is the number of the version whose
     packages were put on another base, None for what was built. A rollback is a new number with the
     facts of the old one, `build_id` included.
     """
@@ -110,9 +111,7 @@ class Version(Model):
     request_key: Mapped[str] = mapped_column(String(64))
     content_key: Mapped[str] = mapped_column(String(80))
     lock_sha256: Mapped[str | None] = mapped_column(ForeignKey("locks.sha256"))
-    packages: Mapped[list[Json]] = mapped_column(deferred=True)
     package_count: Mapped[int] = mapped_column(Integer)
-    layers: Mapped[list[Json]] = mapped_column(deferred=True)
     commit: Mapped[str | None] = mapped_column(String(64))
     python: Mapped[str] = mapped_column(String(32))
     accelerator: Mapped[str] = mapped_column(String(16))
@@ -130,6 +129,53 @@ class Version(Model):
     refs: Mapped[list[VersionRef]] = relationship(
         lazy="selectin", order_by="VersionRef.name", viewonly=True
     )
+    images: Mapped[list[VersionImage]] = relationship(
+        lazy="selectin", order_by="VersionImage.position"
+    )
+
+    @property
+    def packages(self) -> list[Json]:
+        """Those of the first image; only of a version that was loaded whole."""
+        return self.images[0].packages
+
+    @property
+    def layers(self) -> list[Json]:
+        """Those of the first image; only of a version that was loaded whole."""
+        return self.images[0].layers
+
+
+class VersionImage(Model):
+    """An image of a version, for one accelerator and platform; `position` 0 is the default.
+
+    `packages` lists {"name", "version", "size_bytes"}; `layers` lists {"digest", "size_bytes",
+    "packages": [names]} in manifest order. `index_digest` is the index that has it beside those for
+    other platforms, None where there are none.
+    """
+
+    __tablename__ = "version_images"
+    __table_args__ = (UniqueConstraint("version_id", "accelerator", "platform"),)
+
+    version_id: Mapped[int] = mapped_column(ForeignKey("versions.id"), primary_key=True)
+    position: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    accelerator: Mapped[str] = mapped_column(String(16))
+    platform: Mapped[str] = mapped_column(String(64))
+    image: Mapped[str] = mapped_column(Text)
+    digest: Mapped[str] = mapped_column(String(80), index=True)
+    index_digest: Mapped[str | None] = mapped_column(String(80))
+    base_name: Mapped[str] = mapped_column(Text)
+    base_digest: Mapped[str] = mapped_column(String(80))
+    lock_sha256: Mapped[str | None] = mapped_column(ForeignKey("locks.sha256"))
+    packages: Mapped[list[Json]] = mapped_column(deferred=True)
+    package_count: Mapped[int] = mapped_column(Integer)
+    layers: Mapped[list[Json]] = mapped_column(deferred=True)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+
+    @property
+    def reference(self) -> str:
+        """What its accelerator stands for: REGISTRY/REPO@DIGEST of the index, or else its own."""
+        if self.index_digest is None:
+            return self.image
+        return f"{self.image.rpartition('@')[0]}@{self.index_digest}"
 
 
 class VersionRef(Model):
@@ -180,7 +226,8 @@ class LayerPlace(Model):
 
 
 class Base(Model):
-    """A named image to build on; `current` marks the one a name means now, the rest is history.
+    """A named image to build on; `current` marks what a name means now on a platform, the rest is
+    history.
 
     `record` is the JSON value of `builder.model.Base`.
     """
@@ -189,8 +236,9 @@ class Base(Model):
     __table_args__ = (
         UniqueConstraint("name", "digest"),
         Index(
-            "uq_bases_current_name",
+            "uq_bases_current_name_platform",
             "name",
+            "platform",
             unique=True,
             sqlite_where=text("current"),
             postgresql_where=text("current"),
@@ -199,6 +247,7 @@ class Base(Model):
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     name: Mapped[str] = mapped_column(String(255))
+    platform: Mapped[str] = mapped_column(String(64))
     digest: Mapped[str] = mapped_column(String(80))
     image: Mapped[str] = mapped_column(Text)
     record: Mapped[Json]

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import and_, exists, or_, select, update
 from sqlalchemy.orm import Session
 
-from catalog.models import Environment, Json, Version
+from catalog.models import Environment, Json, Version, VersionImage
 from catalog.types import utcnow
+from catalog.versions import copied_images
 
 
 @dataclass(frozen=True, slots=True)
 class Rebased:
-    """What is new about a rebased version; the rest is that of the version before."""
+    """What is new about an image of a rebased version; the rest is that of the version before.
+
+    `index_digest` as in `VersionImage`.
+    """
 
     image: str
     digest: str
@@ -23,10 +27,13 @@ class Rebased:
     base_digest: str
     size_bytes: int
     layers: Sequence[Json]
+    index_digest: str | None = None
 
 
-def waiting(session: Session, old: str, new_digest: str, chosen: str) -> Sequence[tuple[str, int]]:
-    """The latest versions on the base `old` (a name or a digest) that aren't on the new digest.
+def waiting(
+    session: Session, old: str, new_digests: Collection[str], chosen: str
+) -> Sequence[tuple[str, int]]:
+    """The latest versions on the base `old` (a name or a digest) that aren't on the new digests.
 
     `chosen` is NS/NAME, NS/* or * for every one. Gives names with the numbers of the versions.
     """
@@ -40,8 +47,13 @@ def waiting(session: Session, old: str, new_digest: str, chosen: str) -> Sequenc
                 Version.number == Environment.last_version,
             ),
         )
-        .where(or_(Version.base_name == old, Version.base_digest == old))
-        .where(Version.base_digest != new_digest)
+        .where(
+            exists().where(
+                VersionImage.version_id == Version.id,
+                or_(VersionImage.base_name == old, VersionImage.base_digest == old),
+                VersionImage.base_digest.not_in(new_digests),
+            )
+        )
         .order_by(Environment.namespace, Environment.name)
     )
     if namespace != "*":
@@ -51,10 +63,11 @@ def waiting(session: Session, old: str, new_digest: str, chosen: str) -> Sequenc
     return [(row[0], row[1]) for row in session.execute(statement)]
 
 
-def add(session: Session, old: Version, facts: Rebased) -> int | None:
+def add(session: Session, old: Version, facts: Sequence[Rebased]) -> int | None:
     """The number of the new version; None if the old one, loaded whole, isn't the latest any more.
 
-    Its request key is its own: who asks for the old request again gets what they ask for.
+    `facts` are those of its images, in the order of the old ones. Its request key is its own: who
+    asks for the old request again gets what they ask for.
     """
     number = session.execute(
         update(Environment)
@@ -65,20 +78,26 @@ def add(session: Session, old: Version, facts: Rebased) -> int | None:
     ).scalar_one_or_none()
     if number is None:
         return None
+    images = copied_images(old)
+    for image, new in zip(images, facts, strict=True):
+        image.image, image.digest, image.index_digest = new.image, new.digest, new.index_digest
+        image.base_name, image.base_digest = new.base_name, new.base_digest
+        image.size_bytes, image.layers = new.size_bytes, [dict(layer) for layer in new.layers]
+    first = images[0]
+    on = [new.base_digest for new in facts]
     columns = {column.key for column in Version.__mapper__.column_attrs}
     kept = columns - {"id", "number", "created_at", "created_by"}
     known = {key: getattr(old, key) for key in kept} | {
-        "image": facts.image,
-        "digest": facts.digest,
-        "base_name": facts.base_name,
-        "base_digest": facts.base_digest,
-        "size_bytes": facts.size_bytes,
-        "layers": [dict(layer) for layer in facts.layers],
-        "request_key": _key("request", old.request_key, facts.base_digest),
-        "content_key": _key("content", old.content_key, facts.base_digest),
+        "image": first.reference,
+        "digest": first.index_digest or first.digest,
+        "base_name": first.base_name,
+        "base_digest": first.base_digest,
+        "size_bytes": first.size_bytes,
+        "request_key": _key("request", old.request_key, *on),
+        "content_key": _key("content", old.content_key, *on),
         "rebased_from": old.number,
     }
-    session.add(Version(**known, number=number))
+    session.add(Version(**known, number=number, images=images))
     session.flush()
     return number
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from sqlalchemy import Select, select, update
-from sqlalchemy.orm import Session, undefer
+from sqlalchemy.orm import Session, selectinload, undefer
 
 from catalog import environments, packages
-from catalog.errors import VersionNotFoundError
-from catalog.models import Environment, Json, Lock, Version, VersionRef
+from catalog.errors import ImageNotFoundError, VersionNotFoundError
+from catalog.models import Environment, Json, Lock, Version, VersionImage, VersionRef
 from catalog.text import storable
 from catalog.types import utcnow
 from catalog.upsert import insert_missing, insert_or_update
@@ -23,12 +23,33 @@ _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 
 @dataclass(frozen=True, slots=True)
-class VersionFacts:
-    """What a build found out about its image.
+class ImageFacts:
+    """What a build found out about one of its images; `index_digest` as in `VersionImage`.
 
     `image` is REGISTRY/REPO@DIGEST; `lock` the text of the pylock.toml or None for the binder way;
     `packages` are {"name", "version", "size_bytes"}; `layers` {"digest", "size_bytes", "packages"}
-    in manifest order; `size_bytes` the compressed image; `branches` the git branches to move here.
+    in manifest order; `size_bytes` the compressed image.
+    """
+
+    image: str
+    digest: str
+    accelerator: str
+    platform: str
+    base_name: str
+    base_digest: str
+    size_bytes: int
+    index_digest: str | None = None
+    lock: str | None = None
+    packages: Sequence[Json] = ()
+    layers: Sequence[Json] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class VersionFacts:
+    """What a build came to: the facts of its image, or of the default one of several.
+
+    Of several, `image` and `digest` may be those of an index, and `images` are all of them, the
+    default first; else it is empty. `branches` are the git branches to move here.
     """
 
     image: str
@@ -45,6 +66,12 @@ class VersionFacts:
     layers: Sequence[Json] = ()
     commit: str | None = None
     branches: Sequence[str] = ()
+    images: Sequence[ImageFacts] = ()
+
+    def all_images(self) -> Sequence[ImageFacts]:
+        """The images, the default first."""
+        names = [field.name for field in fields(ImageFacts) if field.name != "index_digest"]
+        return self.images or (ImageFacts(**{name: getattr(self, name) for name in names}),)
 
 
 def add(
@@ -67,9 +94,7 @@ def add(
         request_key=request_key,
         content_key=facts.content_key,
         lock_sha256=None if facts.lock is None else _keep_lock(session, facts.lock),
-        packages=[dict(package) for package in facts.packages],
         package_count=len(facts.packages),
-        layers=[dict(layer) for layer in facts.layers],
         commit=facts.commit,
         python=facts.python,
         accelerator=facts.accelerator,
@@ -79,9 +104,13 @@ def add(
         platform=facts.platform,
         build_id=build_id,
         created_by=created_by,
+        images=[
+            _image(session, position, image) for position, image in enumerate(facts.all_images())
+        ],
     )
     session.add(version)
-    packages.keep(session, (str(package["name"]) for package in facts.packages))
+    held = (package for image in facts.all_images() for package in image.packages)
+    packages.keep(session, (str(package["name"]) for package in held))
     session.flush()
     for branch in facts.branches:
         insert_or_update(
@@ -98,6 +127,32 @@ def add(
         )
     session.refresh(version, ["environment", "refs"])
     return version
+
+
+def _image(session: Session, position: int, facts: ImageFacts) -> VersionImage:
+    return VersionImage(
+        position=position,
+        accelerator=facts.accelerator,
+        platform=facts.platform,
+        image=facts.image,
+        digest=facts.digest,
+        index_digest=facts.index_digest,
+        base_name=facts.base_name,
+        base_digest=facts.base_digest,
+        lock_sha256=None if facts.lock is None else _keep_lock(session, facts.lock),
+        packages=[dict(package) for package in facts.packages],
+        package_count=len(facts.packages),
+        layers=[dict(layer) for layer in facts.layers],
+        size_bytes=facts.size_bytes,
+    )
+
+
+def copied_images(version: Version) -> list[VersionImage]:
+    """New rows with the facts of a version's images; it was loaded whole."""
+    names = {column.key for column in VersionImage.__mapper__.column_attrs} - {"version_id"}
+    return [
+        VersionImage(**{name: getattr(image, name) for name in names}) for image in version.images
+    ]
 
 
 def _next_number(session: Session, environment_id: int) -> int:
@@ -121,16 +176,18 @@ def find(session: Session, full_name: str, wanted: str = LATEST, *, whole: bool 
     """The version that `wanted` names: a number, `latest`, a commit's first 7 digits or more, or a
     branch, tried in this order.
 
-    A commit that was built again means its newest version. `whole` loads the columns that lists
-    leave out too, and the lock. Raises EnvironmentNotFoundError or VersionNotFoundError.
+    A commit that was built again means its newest version. `whole` loads what lists leave out too:
+    the request, and the packages and layers of all images. Raises EnvironmentNotFoundError or
+    VersionNotFoundError.
     """
     environment = environments.get(session, full_name)
     statement = select(Version).where(Version.environment_id == environment.id)
     if whole:
         statement = statement.options(
-            undefer(Version.packages),
-            undefer(Version.layers),
             undefer(Version.request),
+            selectinload(Version.images).options(
+                undefer(VersionImage.packages), undefer(VersionImage.layers)
+            ),
         )
     found = _find(session, environment, statement, wanted)
     if found is None:
@@ -185,11 +242,37 @@ def _by_commit(
     ).one()
 
 
-def lock_text(session: Session, version: Version) -> str | None:
-    """The pylock.toml that the version was made from; None where there was none."""
+def lock_text(session: Session, version: Version | VersionImage) -> str | None:
+    """The pylock.toml that an image, or a version's first one, was made from; None without one."""
     if version.lock_sha256 is None:
         return None
     return session.get_one(Lock, version.lock_sha256).text
+
+
+def image_of(
+    version: Version, accelerator: str | None = None, platform: str | None = None
+) -> VersionImage:
+    """The version's image for an accelerator and a platform, the first that fits where one is None.
+
+    Raises ImageNotFoundError.
+    """
+    for image in version.images:
+        if accelerator in (None, image.accelerator) and platform in (None, image.platform):
+            return image
+    wanted = " on ".join(each for each in (accelerator, platform) if each)
+    have = ", ".join(f"{each.accelerator} on {each.platform}" for each in version.images)
+    raise ImageNotFoundError(
+        f"{version.environment.full_name}:{version.number} has no image for {wanted[:100]}: it has "
+        f"{have}; ask for one of these, or build it for that."
+    )
+
+
+def references(version: Version) -> dict[str, str]:
+    """What each accelerator of the version stands for, the default first."""
+    found: dict[str, str] = {}
+    for image in version.images:
+        found.setdefault(image.accelerator, image.reference)
+    return found
 
 
 def history(
@@ -223,7 +306,8 @@ def rollback(session: Session, full_name: str, to: str, *, created_by: str = "")
         if column.key not in {"id", "number", "created_at", "created_by"}
     }
     number = _next_number(session, old.environment_id)
-    version = Version(**copied, number=number, created_by=created_by)
+    images = copied_images(old)
+    version = Version(**copied, number=number, created_by=created_by, images=images)
     session.add(version)
     session.flush()
     session.refresh(version, ["environment", "refs"])

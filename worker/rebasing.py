@@ -72,7 +72,7 @@ def _waiting(kit: Services, order: Order) -> tuple[Base, list[tuple[str, int]]]:
     with reading(kit.engine) as session:
         bases.meant(session, order.old)
         new = Base.from_json(bases.meant(session, order.new).record)
-        found = rebases.waiting(session, order.old, new.digest, order.environments)
+        found = rebases.waiting(session, order.old, [new.digest], order.environments)
         return new, list(found)
 
 
@@ -114,7 +114,7 @@ class _Work:
         image = rebase.rebase(there, lock, old, self._new, name, store)
         facts = self._facts(version, old, image)
         with writing(self._kit.engine) as session:
-            made = rebases.add(session, version, facts)
+            made = rebases.add(session, version, [facts])
         if made is None:
             return {"state": "moved"}
         return {"state": "rebased", "number": made, "image": image.reference}

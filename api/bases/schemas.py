@@ -15,6 +15,7 @@ class BaseOut(BaseModel):
     name: str
     image: str
     digest: str
+    platform: str
     python: str | None
     glibc: str | None
     user: str | None
@@ -30,6 +31,7 @@ class BaseOut(BaseModel):
             name=base.name,
             image=base.image,
             digest=base.digest,
+            platform=base.platform,
             python=(record.get("python") or {}).get("version"),
             glibc=".".join(str(part) for part in glibc) if glibc else None,
             user=record.get("user"),

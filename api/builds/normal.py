@@ -134,7 +134,7 @@ def _reuse(source: Mapping[str, Any], base_digest: str | None) -> builds.Reuse:
     return builds.Reuse(
         # Files that were edited and edited back: `latest` must become them again.
         latest=git is None,
-        base_digest=base_digest,
+        base_digests=None if base_digest is None else frozenset({base_digest}),
         current_base=base_digest is None,
     )
 

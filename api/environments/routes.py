@@ -25,6 +25,11 @@ router = APIRouter(prefix="/v1/environments", tags=["environments"])
 resolve_router = APIRouter(prefix="/v1/resolve", tags=["environments"])
 
 _MISSING = declared(Slug.ENVIRONMENT_NOT_FOUND, Slug.VERSION_NOT_FOUND)
+_NO_IMAGE = declared(Slug.ENVIRONMENT_NOT_FOUND, Slug.VERSION_NOT_FOUND, Slug.IMAGE_NOT_FOUND)
+_WhichAccelerator = Annotated[
+    str | None,
+    Query(min_length=1, max_length=16, description="Of several images, the one for this."),
+]
 Wanted = Annotated[str, Query(min_length=1, max_length=255)]
 Limit = Annotated[int, Query(ge=1, le=100)]
 
@@ -36,6 +41,16 @@ async def _full_name(
 
 
 EnvironmentName = Annotated[str, Depends(_full_name)]
+
+
+async def _which(
+    accelerator: _WhichAccelerator = None,
+    platform: Annotated[str | None, Query(min_length=1, max_length=64)] = None,
+) -> service.Which:
+    return accelerator, platform
+
+
+Which = Annotated[service.Which, Depends(_which)]
 
 
 @router.get("", operation_id="list_environments")
@@ -76,29 +91,31 @@ def list_versions(
 
 
 @router.get(
-    "/{namespace}/{name}/versions/{version:path}", operation_id="get_version", responses=_MISSING
+    "/{namespace}/{name}/versions/{version:path}", operation_id="get_version", responses=_NO_IMAGE
 )
 def get_version(
     environment: EnvironmentName,
     version: Annotated[str, Path(max_length=255)],
     engine: EngineDep,
+    which: Which,
 ) -> WholeVersion:
-    """One version with its lock, packages and layers.
+    """One version with the lock, packages and layers of an image of it, the first by default.
 
     `version` is a number, `latest`, a commit (its first 7 digits or more) or a branch.
     """
-    return service.version(engine, environment, version)
+    return service.version(engine, environment, version, which)
 
 
-@router.get("/{namespace}/{name}/diff", operation_id="compare_versions", responses=_MISSING)
+@router.get("/{namespace}/{name}/diff", operation_id="compare_versions", responses=_NO_IMAGE)
 def compare_versions(
     environment: EnvironmentName,
     engine: EngineDep,
     before: Annotated[Wanted, Query(alias="from")],
     after: Annotated[Wanted, Query(alias="to")],
+    which: Which,
 ) -> DiffOut:
-    """What changes from one version to another."""
-    return service.compare(engine, environment, before, after)
+    """What changes from one version to another, in their first images by default."""
+    return service.compare(engine, environment, before, after, which)
 
 
 @router.post(
@@ -122,7 +139,7 @@ def rollback(
     responses={
         200: {"model": Resolved, "description": "The image, with an `ETag` of the answer."},
         304: {"description": "It is still what `If-None-Match` names."},
-        **_MISSING,
+        **_NO_IMAGE,
     },
 )
 def resolve(
@@ -130,10 +147,14 @@ def resolve(
     env: Annotated[
         str, Query(min_length=1, max_length=400, description="NAMESPACE/NAME[:VERSION]")
     ],
+    accelerator: _WhichAccelerator = None,
     if_none_match: Annotated[str | None, Header(max_length=4096)] = None,
 ) -> Response:
-    """The digest reference that a name stands for at this moment."""
-    found = service.resolve(engine, env)
+    """The digest reference that a name stands for at this moment.
+
+    Of a version with images for several accelerators that of the first, or of the one asked for.
+    """
+    found = service.resolve(engine, env, accelerator)
     tag = f'"{found.version}-{found.digest}"'
     headers = {"ETag": tag, "Cache-Control": "no-cache"}
     if if_none_match is not None and _matches(if_none_match, tag):

@@ -8,16 +8,48 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.text import Text
-from catalog.diff import Change, VersionDiff
-from catalog.models import Environment, Version
+from catalog import versions
+from catalog.diff import Change, ImageDiff
+from catalog.models import Environment, Version, VersionImage
+
+
+class ImageOut(BaseModel):
+    """One image of a version."""
+
+    accelerator: str
+    platform: str
+    image: str = Field(description="REGISTRY/REPO@DIGEST of this platform's image.")
+    digest: str
+    reference: str = Field(
+        description="What its accelerator stands for: the index, if it is for several platforms."
+    )
+    base: str
+    packages: int = Field(description="How many.")
+    size_bytes: int
+
+    @classmethod
+    def of(cls, image: VersionImage) -> ImageOut:
+        """The image as the API shows it."""
+        return cls(
+            accelerator=image.accelerator,
+            platform=image.platform,
+            image=image.image,
+            digest=image.digest,
+            reference=image.reference,
+            base=image.base_name,
+            packages=image.package_count,
+            size_bytes=image.size_bytes,
+        )
 
 
 class VersionOut(BaseModel):
-    """An immutable build result of an environment."""
+    """An immutable build result of an environment; what isn't in `images` is about the first."""
 
     environment: str
     number: int
-    image: str = Field(description="REGISTRY/REPO@DIGEST.")
+    image: str = Field(
+        description="REGISTRY/REPO@DIGEST: of the image, or of the index of one for each platform."
+    )
     digest: str
     commit: str | None
     refs: list[str] = Field(description="The branches whose newest version this is.")
@@ -28,6 +60,9 @@ class VersionOut(BaseModel):
     size_bytes: int = Field(description="The compressed image.")
     build: str
     rebased_from: int | None = Field(description="The version whose packages it took over.")
+    images: list[ImageOut] = Field(
+        description="One for each accelerator and platform that was asked for, the default first."
+    )
     created_at: datetime
 
     @classmethod
@@ -53,20 +88,20 @@ class Layer(BaseModel):
 
 
 class WholeVersion(VersionOut):
-    """A version with what is in it."""
+    """A version with what is in one of its images, the first unless another was asked for."""
 
     lock: str | None = Field(description="The pylock.toml (PEP 751) it was made from.")
     packages_list: list[Package]
     layers: list[Layer]
 
     @classmethod
-    def whole(cls, version: Version, lock: str | None) -> WholeVersion:
-        """The version, loaded whole, as its own page shows it."""
+    def whole(cls, version: Version, image: VersionImage, lock: str | None) -> WholeVersion:
+        """The version, loaded whole, and one of its images as its own page shows it."""
         return cls(
             **_facts(version),
             lock=lock,
-            packages_list=[Package.model_validate(item) for item in version.packages],
-            layers=[Layer.model_validate(item) for item in version.layers],
+            packages_list=[Package.model_validate(item) for item in image.packages],
+            layers=[Layer.model_validate(item) for item in image.layers],
         )
 
 
@@ -147,7 +182,7 @@ class DiffOut(BaseModel):
     bytes_to_move: int
 
     @classmethod
-    def of(cls, found: VersionDiff) -> DiffOut:
+    def of(cls, found: ImageDiff) -> DiffOut:
         """The difference as the API shows it."""
         base = found.base
         return cls(
@@ -176,8 +211,25 @@ class Resolved(BaseModel):
 
     environment: str
     version: int
+    accelerator: str
     image: str
     digest: str
+    images: dict[str, str] = Field(
+        description="What the version holds for each accelerator, the default first."
+    )
+
+    @classmethod
+    def of(cls, version: Version, accelerator: str | None) -> Resolved:
+        """The answer for an accelerator or the default; raises ImageNotFoundError."""
+        found = versions.image_of(version, accelerator)
+        return cls(
+            environment=version.environment.full_name,
+            version=version.number,
+            accelerator=found.accelerator,
+            image=found.reference,
+            digest=found.index_digest or found.digest,
+            images=versions.references(version),
+        )
 
 
 def _facts(version: Version) -> dict[str, Any]:
@@ -195,5 +247,6 @@ def _facts(version: Version) -> dict[str, Any]:
         "size_bytes": version.size_bytes,
         "build": version.build_id,
         "rebased_from": version.rebased_from,
+        "images": [ImageOut.of(image) for image in version.images],
         "created_at": version.created_at,
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from sqlalchemy import Engine
 
 from api.environments.schemas import (
@@ -15,6 +17,10 @@ from api.environments.schemas import (
 )
 from catalog import diff, environments, versions
 from catalog.engine import reading, writing
+
+Which: TypeAlias = tuple[str | None, str | None]
+"""An accelerator and a platform; None for the first that the version has."""
+DEFAULT: Which = (None, None)
 
 
 def page(
@@ -45,19 +51,22 @@ def history(engine: Engine, name: str, *, before: int | None, limit: int) -> Ver
     return VersionPage(items=items, next=items[-1].number if len(found) > limit else None)
 
 
-def version(engine: Engine, name: str, wanted: str) -> WholeVersion:
-    """One version with all that is in it; raises like `catalog.versions.find`."""
+def version(engine: Engine, name: str, wanted: str, which: Which = DEFAULT) -> WholeVersion:
+    """One version with all that is in an image of it; raises like `find` and `image_of` of
+    `catalog.versions`."""
     with reading(engine) as session:
         found = versions.find(session, name, wanted, whole=True)
-        return WholeVersion.whole(found, versions.lock_text(session, found))
+        image = versions.image_of(found, *which)
+        return WholeVersion.whole(found, image, versions.lock_text(session, image))
 
 
-def compare(engine: Engine, name: str, before: str, after: str) -> DiffOut:
-    """What changes from one version to the other; raises like `catalog.versions.find`."""
+def compare(engine: Engine, name: str, before: str, after: str, which: Which = DEFAULT) -> DiffOut:
+    """What changes from an image of one version to that of the other; raises likewise."""
     with reading(engine) as session:
         old = versions.find(session, name, before, whole=True)
         new = versions.find(session, name, after, whole=True)
-        return DiffOut.of(diff.versions(old, new))
+        pair = versions.image_of(old, *which), versions.image_of(new, *which)
+        return DiffOut.of(diff.images(*pair))
 
 
 def rollback(engine: Engine, name: str, to: str) -> VersionOut:
@@ -66,13 +75,7 @@ def rollback(engine: Engine, name: str, to: str) -> VersionOut:
         return VersionOut.of(versions.rollback(session, name, to))
 
 
-def resolve(engine: Engine, name: str) -> Resolved:
-    """What NAMESPACE/NAME[:VERSION] stands for; raises like `catalog.versions.find`."""
+def resolve(engine: Engine, name: str, accelerator: str | None) -> Resolved:
+    """What NAMESPACE/NAME[:VERSION] stands for; raises like `find` and `image_of`."""
     with reading(engine) as session:
-        found = versions.resolve(session, name)
-        return Resolved(
-            environment=found.environment.full_name,
-            version=found.number,
-            image=found.image,
-            digest=found.digest,
-        )
+        return Resolved.of(versions.resolve(session, name), accelerator)

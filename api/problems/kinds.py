@@ -16,6 +16,7 @@ class Slug(StrEnum):
     NOT_FOUND = "not-found"
     ENVIRONMENT_NOT_FOUND = "environment-not-found"
     VERSION_NOT_FOUND = "version-not-found"
+    IMAGE_NOT_FOUND = "image-not-found"
     BUILD_NOT_FOUND = "build-not-found"
     BASE_NOT_FOUND = "base-not-found"
     TOO_LARGE = "too-large"
@@ -63,6 +64,7 @@ KINDS: Mapping[Slug, Kind] = {
     Slug.NOT_FOUND: Kind("There is nothing at this address", 404),
     Slug.ENVIRONMENT_NOT_FOUND: Kind("There is no such environment", 404),
     Slug.VERSION_NOT_FOUND: Kind("There is no such version", 404),
+    Slug.IMAGE_NOT_FOUND: Kind("The version has no such image", 404),
     Slug.BUILD_NOT_FOUND: Kind("There is no such build", 404),
     Slug.BASE_NOT_FOUND: Kind("There is no such base", 404),
     Slug.TOO_LARGE: Kind("That is over a limit", 413),

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from catalog.versions import ImageFacts
+
 COMMIT = "c0ffee1" + "0" * 33
 
 
@@ -25,6 +27,18 @@ def test_an_environment_is_there_from_its_first_request(site):
         "size_bytes": 1000,
         "build": latest["build"],
         "rebased_from": None,
+        "images": [
+            {
+                "accelerator": "cpu",
+                "platform": "linux/amd64",
+                "image": "registry.example/alice/gan@sha256:" + "a" * 64,
+                "digest": "sha256:" + "a" * 64,
+                "reference": "registry.example/alice/gan@sha256:" + "a" * 64,
+                "base": "auto",
+                "packages": 1,
+                "size_bytes": 1000,
+            }
+        ],
         "created_at": latest["created_at"],
     }
 
@@ -116,8 +130,10 @@ def test_a_rollback_is_a_new_version_with_the_old_image(site, problem):
     assert resolved == {
         "environment": "alice/gan",
         "version": 3,
+        "accelerator": "cpu",
         "image": old.image,
         "digest": old.digest,
+        "images": {"cpu": old.image},
     }
     missing = site.http.post("/v1/environments/alice/gan/rollback", json={"to": "9"})
     problem(missing, 404, "version-not-found")
@@ -157,6 +173,68 @@ def test_a_name_that_stands_for_nothing_says_so(site, problem, env, slug):
     problem(site.http.get("/v1/resolve", params={"env": env}), 404, slug)
 
 
+def an_image(accelerator: str, platform: str, digit: str, package: str) -> ImageFacts:
+    digest = "sha256:" + digit * 64
+    return ImageFacts(
+        image=f"r/alice/gan@{digest}",
+        digest=digest,
+        accelerator=accelerator,
+        platform=platform,
+        base_name="auto",
+        base_digest="sha256:" + "b" * 64,
+        size_bytes=int(digit),
+        index_digest=f"sha256:{accelerator}",
+        lock=f"# {package}",
+        packages=[{"name": package, "version": "1", "size_bytes": 1}],
+        layers=[{"digest": f"sha256:{package}", "size_bytes": 1, "packages": [package]}],
+    )
+
+
+def test_a_version_tells_of_each_of_its_images(site, problem):
+    images = [
+        an_image("cpu", "linux/amd64", "1", "numpy"),
+        an_image("cpu", "linux/arm64", "2", "numpy"),
+        an_image("cuda", "linux/amd64", "3", "cupy"),
+    ]
+    site.new_version("1", images=images, image="r/alice/gan@sha256:cpu", digest="sha256:cpu")
+    path = "/v1/environments/alice/gan/versions/1"
+    first = site.http.get(path).json()
+    assert [(each["accelerator"], each["platform"]) for each in first["images"]] == [
+        ("cpu", "linux/amd64"),
+        ("cpu", "linux/arm64"),
+        ("cuda", "linux/amd64"),
+    ]
+    assert {each["reference"] for each in first["images"][:2]} == {"r/alice/gan@sha256:cpu"}
+    assert first["images"][2]["image"] == images[2].image
+    assert (first["lock"], first["packages_list"][0]["name"]) == ("# numpy", "numpy")
+    cuda = site.http.get(path, params={"accelerator": "cuda"}).json()
+    assert (cuda["lock"], cuda["packages_list"][0]["name"]) == ("# cupy", "cupy")
+    listed = site.http.get("/v1/environments/alice/gan/versions").json()["items"]
+    assert listed[0]["images"] == first["images"]
+
+    def resolved(**more):
+        return site.http.get("/v1/resolve", params={"env": "alice/gan", **more})
+
+    assert resolved().json() == {
+        "environment": "alice/gan",
+        "version": 1,
+        "accelerator": "cpu",
+        "image": "r/alice/gan@sha256:cpu",
+        "digest": "sha256:cpu",
+        "images": {"cpu": "r/alice/gan@sha256:cpu", "cuda": "r/alice/gan@sha256:cuda"},
+    }
+    assert resolved(accelerator="cuda").json()["image"] == "r/alice/gan@sha256:cuda"
+    told = problem(resolved(accelerator="tpu"), 404, "image-not-found")
+    assert "has no image for tpu: it has cpu on linux/amd64, " in told["detail"]
+    nowhere = {"accelerator": "cuda", "platform": "linux/arm64"}
+    problem(site.http.get(path, params=nowhere), 404, "image-not-found")
+
+    site.new_version("2", images=[images[0], an_image("cuda", "linux/amd64", "4", "torch")])
+    pair = {"from": "1", "to": "2", "accelerator": "cuda"}
+    changed = site.http.get("/v1/environments/alice/gan/diff", params=pair).json()
+    assert [each["name"] for each in changed["added"] + changed["removed"]] == ["torch", "cupy"]
+
+
 def test_bases_are_listed_and_shown(site, problem):
     site.add_base("cuda", "sha256:" + "9" * 64)
     listed = site.http.get("/v1/bases").json()["items"]
@@ -165,6 +243,7 @@ def test_bases_are_listed_and_shown(site, problem):
         "name": "auto",
         "image": "r/b@sha256:" + "b" * 64,
         "digest": "sha256:" + "b" * 64,
+        "platform": "linux/amd64",
         "python": "3.11.2",
         "glibc": "2.36",
         "user": "jovyan",

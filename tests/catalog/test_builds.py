@@ -99,14 +99,14 @@ def test_a_version_on_a_base_that_was_replaced_does_not_answer(shop):
     add_base("old")
     shop.finish(first, base_name="auto", base_digest="old")
     assert shop.ask(reuse=on_current_base).id == first.id
-    assert shop.ask(reuse=builds.Reuse(base_digest="old")).id == first.id
+    assert shop.ask(reuse=builds.Reuse(base_digests=frozenset({"old"}))).id == first.id
 
     add_base("new")
 
     assert shop.ask_twice_told(reuse=on_current_base)[1]
     with reading(shop.engine) as session:
         assert builds.find(session, "other", reuse_key="k").id == first.id
-        newer = builds.Reuse(base_digest="new")
+        newer = builds.Reuse(base_digests=frozenset({"new"}))
         assert builds.find(session, "other", reuse_key="k", reuse=newer) is None
 
 
@@ -325,7 +325,7 @@ def test_finding_a_build_reads_no_table_from_end_to_end(tmp_path):
     asked = []
     event.listen(engine, "before_cursor_execute", lambda *args: asked.append(args[2:4]))
     with reading(engine) as session:
-        builds.find(session, "k", reuse=builds.Reuse(latest=True, base_digest="x"))
+        builds.find(session, "k", reuse=builds.Reuse(latest=True, base_digests=frozenset({"x"})))
         builds.find(session, "k", reuse=builds.Reuse(current_base=True))
     with engine.connect() as connection:
         for statement, parameters in [item for item in asked if "SELECT" in item[0]]:

@@ -136,14 +136,14 @@ def test_two_versions_differ_in_packages_base_and_layers(shop):
     with reading(shop.engine) as session:
         before = versions.find(session, "alice/gan", "1", whole=True)
         after = versions.find(session, "alice/gan", "2", whole=True)
-    found = diff.versions(before, after)
+    found = diff.images(before.images[0], after.images[0])
     assert found.packages.added == [package("d", "1")]
     assert found.packages.removed == [package("a", "1")]
     assert found.packages.changed == [diff.Change("b", "1", "2", 1, 1)]
     assert found.base == ("sha256:" + "b" * 64, "sha256:other")
     assert (found.layers_shared, found.bytes_to_move) == (1, 5)
     assert found.layers_new == [layer("z", 5)]
-    same = diff.versions(after, after)
+    same = diff.images(after.images[0], after.images[0])
     assert (same.base, same.bytes_to_move, same.packages.changed) == (None, 0, [])
 
 

@@ -99,7 +99,7 @@ def test_a_version_made_meanwhile_is_not_overtaken(site: Site) -> None:
     site.made("one==2.0")
     facts = rebases.Rebased("x@y", "sha256:y", "newer", "sha256:z", 1, [])
     with writing(site.engine) as session:
-        assert rebases.add(session, old, facts) is None
+        assert rebases.add(session, old, [facts]) is None
     assert latest(site, "alice/gan").number == 2
 
 
