@@ -89,9 +89,10 @@ def request_build(
                 ready = None if ready_id is None else session.scalar(select(ready_id))
                 if ready is not None:
                     attempt.rollback()
-                    return get(session, ready), False
         except IntegrityError:
             continue
+        if ready is not None:  # here, since nothing may be read where a rollback has just been
+            return get(session, ready), False
         events.append(
             session, build.id, EventKind.STATE, "Queued.", data={"state": BuildState.QUEUED}
         )
