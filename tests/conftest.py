@@ -79,6 +79,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _ByFile |
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the longest files come first under `pytest -n`, so that no process ends long after."""
+    for item in items:
+        if "cluster" in _fixtures(item):
+            item.add_marker(pytest.mark.timeout(1800))  # the first of all builds the API server
     if not os.environ.get("PYTEST_XDIST_WORKER"):
         return
     engine = {item.path for item in items if "docker_engine" in _fixtures(item)}

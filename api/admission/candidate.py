@@ -12,14 +12,13 @@ from api.admission.schemas import Object, Operation, ReviewRequest
 from kitbag.refs import ANNOTATION, SCHEME
 from kitbag.specs.nodes import Keep
 
-HINT = "kitbag"
-"""What is in every text that asks for something."""
+_HINT = "kitbag"
 
 # Characters that JSON writes as they are and YAML, as which it is read, does not know.
 _ODD = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
 # What is put into `{}` is written as YAML has it; behind another key it is JSON.
 _EMPTY = {"-": ""}
-_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+_COPIES = ("managedFields", "kubectl.kubernetes.io/last-applied-configuration")
 _DIGEST = re.compile(r"@sha(?:256|512):[0-9a-f]+$")
 
 
@@ -30,20 +29,7 @@ def looked_at(obj: Object, keep: Keep) -> Object:
     Left out are the status, managed fields, what kubectl notes, and every key that is not in the
     table of kinds (`keep`) and has nothing of Kitbag under it. What is left has the path it had.
     """
-    kept: Object = {}
-    for key, value in obj.items():
-        if key == "metadata" and isinstance(value, dict):
-            kept[key] = {k: _noted(v) for k, v in value.items() if k != "managedFields"}
-        elif key != "status":
-            kept[key] = _pruned(value, key, keep)
-    return kept
-
-
-def _noted(value: object) -> object:
-    """Annotations without the copy of the object that kubectl keeps in one."""
-    if isinstance(value, dict) and _LAST_APPLIED in value:
-        return {key: each for key, each in value.items() if key != _LAST_APPLIED}
-    return value
+    return {key: _pruned(value, key, keep) for key, value in obj.items() if key != "status"}
 
 
 def _pruned(value: object, owner: str, keep: Keep) -> object:
@@ -55,7 +41,8 @@ def _pruned(value: object, owner: str, keep: Keep) -> object:
     kept = {
         key: _pruned(below, key, keep)
         for key, below in value.items()
-        if everything or key in keep.words or _mentions(below)
+        if key not in _COPIES
+        and (everything or key in keep.words or _HINT in key or _mentions(below))
     }
     return kept or _EMPTY
 
@@ -63,15 +50,29 @@ def _pruned(value: object, owner: str, keep: Keep) -> object:
 def _mentions(value: object) -> bool:
     """Whether a text under it has to do with Kitbag."""
     if isinstance(value, str):
-        return HINT in value
+        return _HINT in value
     if isinstance(value, dict):
-        return any(HINT in key or _mentions(below) for key, below in value.items())
+        return any(_HINT in key or _mentions(below) for key, below in value.items())
     return isinstance(value, list) and any(map(_mentions, value))
 
 
 def text_of(obj: Object) -> str:
     """The object as JSON that is YAML too; half a surrogate pair stays escaped."""
     return _ODD.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(obj, ensure_ascii=False))
+
+
+def asks(text: str) -> bool:
+    """Whether an object with this text asks for an environment, and so may be refused."""
+    return SCHEME in text or ANNOTATION in text
+
+
+def is_untouched(seen: Object, old: Object, keep: Keep) -> bool:
+    """Whether an update changed nothing that has to do with images, as controllers' updates do."""
+    before = looked_at(old, keep)
+    same = {key: value for key, value in seen.items() if key != "metadata"} == {
+        key: value for key, value in before.items() if key != "metadata"
+    }
+    return same and sorted(_environments(before)) == sorted(_environments(seen))
 
 
 def is_owned(obj: Object) -> bool:

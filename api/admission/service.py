@@ -6,8 +6,10 @@ import json
 import re
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+from anyio import move_on_after, to_thread
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.admission import candidate
@@ -21,6 +23,7 @@ from catalog.errors import CatalogError
 from kitbag import specs
 from kitbag.refs import SCHEME, EnvRef
 
+_LONG_CHARS = 50_000  # a thread's worth of reading, in which others would wait
 _AWAY = (
     "Kitbag's catalog does not answer, and what {} stands for is not known from before; apply this "
     "again in a moment."
@@ -71,13 +74,22 @@ class Admission:
         assert request.object is not None
         seen = candidate.looked_at(request.object, self._kinds.keep)
         text = candidate.text_of(seen)
-        if candidate.HINT not in text or (candidate.is_owned(seen) and SCHEME not in text):
+        if not candidate.asks(text) or (SCHEME not in text and self._is_settled(request, seen)):
             return Answer()
         try:
-            case = _Case(request, deadline, self._wait_of(seen))
+            case = _Case(request, deadline, self._wait_of(request.object))
             return await self._pinned(case, seen, text)
         except _Refusal as refusal:
             return Answer.refused(refusal.message, refusal.code)
+
+    def _is_settled(self, request: ReviewRequest, seen: Object) -> bool:
+        """Whether what the annotations ask for was answered when something else was reviewed."""
+        assert request.object is not None
+        if candidate.is_owned(request.object):
+            return True
+        return request.oldObject is not None and candidate.is_untouched(
+            seen, request.oldObject, self._kinds.keep
+        )
 
     async def validate(self, request: ReviewRequest) -> Answer:
         """Refuse an image that was not built here and is not on the list of those that may run."""
@@ -131,6 +143,8 @@ class Admission:
             request.operation in (Operation.CREATE, Operation.UPDATE)
             and request.object is not None
             and request.subResource in ("", "ephemeralcontainers")
+            # Its finalizers must go, whatever it would run.
+            and at(request.object, "/metadata/deletionTimestamp") is None
             and not self._policy.exempts(request.namespace)
         )
 
@@ -153,10 +167,13 @@ class Admission:
             used[name] = self._image(case, name)
             return used[name]
 
-        while True:
+        def pin() -> specs.Pinned:
             used.clear()
+            return specs.pin(text.encode(), specs.Target(resolve=resolve), kinds=self._kinds)
+
+        while True:
             try:
-                pinned = specs.pin(text.encode(), specs.Target(resolve=resolve), kinds=self._kinds)
+                pinned = pin() if len(text) < _LONG_CHARS else await to_thread.run_sync(pin)
                 break
             except _Unasked as missing:
                 await self._ask(case, missing.name)
@@ -205,10 +222,9 @@ class Admission:
         case.images[name] = image
 
     async def _settle(self, case: _Case, wanted: EnvRef, *, dry_run: bool) -> None:
-        try:
+        # A catalog that went away meanwhile: the book says what is known, and that it may be old.
+        with suppress(SQLAlchemyError), move_on_after(case.deadline - time.monotonic() + 0.5):
             await self._waiting.settle(wanted, case.wait, deadline=case.deadline, dry_run=dry_run)
-        except SQLAlchemyError:
-            return  # the book says what is known, and that it may be old
 
 
 def _not_ours(container: str, image: str, why: str) -> str:

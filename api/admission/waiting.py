@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from anyio import CapacityLimiter, sleep, to_thread
 from sqlalchemy import Engine
@@ -17,6 +18,8 @@ from catalog.engine import reading
 from catalog.states import BuildState
 from kitbag.refs import EnvRef
 
+A = TypeVar("A")
+T = TypeVar("T")
 ANNOTATION = "kitbag.dev/wait"
 _POLL_S = 0.1
 
@@ -43,7 +46,7 @@ class Waiting:
             return
         if wait is Wait.BUILD and not dry_run:
             await self._begin(wanted)
-        pending = await to_thread.run_sync(self._active, wanted.environment)
+        pending = await _read(self._active, wanted.environment)
         while pending:
             if time.monotonic() > deadline:
                 raise NotReadyError(
@@ -51,10 +54,10 @@ class Waiting:
                     "API server waits; apply this again in a while, or name a version."
                 )
             await sleep(_POLL_S)
-            pending = await to_thread.run_sync(self._unfinished, pending)
+            pending = await _read(self._unfinished, pending)
 
     async def _begin(self, wanted: EnvRef) -> None:
-        request = await to_thread.run_sync(self._last_request, wanted.environment)
+        request = await _read(self._last_request, wanted.environment)
         if request is None:
             return
         build, created = await to_thread.run_sync(building.submit, self._engine, request)
@@ -85,6 +88,11 @@ class Waiting:
                 if build.state not in (BuildState.READY, BuildState.CANCELLED):
                     left.append(build_id)
         return left
+
+
+async def _read(ask: Callable[[A], T], about: A) -> T:
+    """What the catalog says, in a thread that is left alone when it takes too long."""
+    return await to_thread.run_sync(ask, about, abandon_on_cancel=True)
 
 
 def _newest(last_version: int) -> str:

@@ -228,6 +228,50 @@ def test_an_update_moves_no_digest_that_it_did_not_touch(site):
     assert patched(moved, patch_of(admit(site, moved, old=old)))["spec"] == job(NEWER)["spec"]
 
 
+def test_an_update_that_has_nothing_to_do_with_images_asks_and_waits_for_nothing(site):
+    site.new_version("1")
+    waiting = {"kitbag.dev/wait": "build", ANNOTATION: "alice.gan"}
+    old = job(IMAGE, annotations=waiting)
+    site.workers.told.clear()
+    new = job(IMAGE, annotations=waiting, finalizers=["a/b"])
+    new["spec"]["tfReplicaSpecs"]["Worker"]["replicas"] = 5
+    new["status"] = {"conditions": [{"type": "Running"}]}
+    assert admit(site, new, old=old) == {"uid": "u-1", "allowed": True}
+    assert site.workers.told == []
+    gone = job(IMAGE, environment="alice.gone")
+    assert patch_of(admit(site, gone, old=gone)) == []
+
+
+def test_what_is_being_deleted_is_let_go(site):
+    dying = job("kitbag://no/one", deletionTimestamp="2026-01-01T00:00:00Z")
+    assert patch_of(admit(site, dying, old=job("kitbag://no/one", finalizers=["a/b"]))) == []
+    assert admit(site, dying, "/v1/admission/validate", old=job("x"))["allowed"]
+
+
+def test_a_workflow_that_only_mentions_kitbag_is_not_ours_to_refuse(site):
+    compiled = {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Workflow",
+        "metadata": {"name": "w", "labels": {"team": "kitbag"}},
+        "spec": {
+            "arguments": {
+                "parameters": [
+                    {
+                        "name": "implementations-1",
+                        "value": '{"image": "r.example/kitbag/a@sha256:1"}',
+                    }
+                ]
+            }
+        },
+    }
+    assert patch_of(admit(site, compiled)) == []
+    text = compiled["spec"]["arguments"]["parameters"][0]["value"]
+    compiled["spec"]["arguments"]["parameters"][0]["value"] = text.replace(
+        "r.example/kitbag/a@sha256:1", "kitbag://alice/gan"
+    )
+    assert "ecompile" in refusal(admit(site, compiled))
+
+
 def test_what_a_controller_makes_keeps_the_digest_of_its_template(site):
     site.new_version()
     owner = {"apiVersion": "kubeflow.org/v1", "kind": "TFJob", "name": "gan", "uid": "1"}
@@ -354,7 +398,9 @@ def test_a_huge_body_is_refused_and_a_usual_large_one_is_read(site, problem):
     problem(site.http.post("/v1/admission", content=b" " * 9_000_000), 413, "too-large")
     site.new_version()
     large = job(annotations={"note": "x" * 2_000_000})
-    assert patch_of(admit(site, large, old=None))
+    assert patch_of(admit(site, large))
+    large["spec"]["steps"] = [{"image": "a:1", "note": f"kitbag {n}"} for n in range(5000)]
+    assert patch_of(admit(site, large))
 
 
 def test_objects_of_any_shape_get_an_answer(site):

@@ -12,7 +12,7 @@ import pytest
 from cluster.conftest import EXEMPT, KEY, Versions, Webhook
 from rig.cluster import Cluster, Object, RefusedError
 
-pytestmark = [pytest.mark.rig, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.rig
 ANNOTATION = "kitbag.dev/environment"
 OTHER = "tensorflow/tensorflow:2.15"
 BESIDE = {"name": "istio-proxy", "image": "docker.io/istio/proxyv2:1.20"}

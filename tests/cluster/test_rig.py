@@ -8,7 +8,7 @@ from rig.crds import CRDS
 
 from kitbag import specs
 
-pytestmark = [pytest.mark.rig, pytest.mark.timeout(1800)]  # the first of all builds the server
+pytestmark = pytest.mark.rig
 # Rows about files, which no API server has.
 _FILES = {"List", "Kustomization", "Component"}
 
