@@ -175,6 +175,17 @@ def docker_engine() -> Iterator[DockerEngine]:
         yield engine
 
 
+@pytest.fixture
+def make_docker_engine() -> Iterator[Callable[..., DockerEngine]]:
+    """Starts one more Docker Engine, for a test that kills it: `make_docker_engine(data=…)`."""
+    with ExitStack() as stack:
+
+        def make(data: Path | None = None) -> DockerEngine:
+            return stack.enter_context(part(start_docker_engine(data)))
+
+        yield make
+
+
 @pytest.fixture(scope="session")
 def debian_root() -> Path:
     """The tar of a Debian with Python 3.11: a base image where no registry can be reached.

@@ -29,6 +29,7 @@ _OURS_IN_TMP = (
     "kitbag-git-*",
     "kitbag-apt-*",
     "kitbag-mmdebstrap-*",
+    "kitbag-engine-*",
 )
 
 

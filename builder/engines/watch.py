@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,13 +11,16 @@ from builder.engines.api import EngineApi
 from builder.engines.client import marked
 from builder.errors import EngineUnreachableError, LimitExceededError
 
+_WALK_SHARE = 10
+"""A walk takes at most one part in so many of the time."""
+
 
 class DiskWatch:
     """Stops a build that writes more than `limit_bytes`; None is no limit.
 
     The classic builder has a container for each step, whose size the engine tells. BuildKit tells
-    only of finished steps, of all builds; so where its disk is this machine's, what the disk lost
-    since the build began is counted too. Builds beside it are counted with it then.
+    only of finished steps, of all builds; so where we may read its folder of layers, those that are
+    new since the build began are measured. Builds beside it are counted with it then.
     """
 
     def __init__(self, api: EngineApi, build: str, limit_bytes: int | None) -> None:
@@ -24,14 +28,15 @@ class DiskWatch:
         self._build = build
         self._limit_bytes = limit_bytes
         self._ours: dict[str, bool] = {}
-        self._root: Path | None = None
-        self._free_bytes = self._cache_bytes = 0
+        self._layers: Path | None = None
+        self._before: frozenset[str] = frozenset()
+        self._cache_bytes = 0
+        self._next_walk = 0.0
         if limit_bytes is not None:
-            root = Path(str(api.info().get("DockerRootDir") or "/nonexistent"))
-            # On another machine the same path may be there by chance; these two are Docker's own.
-            if (root / "overlay2").is_dir() or (root / "buildkit").is_dir():
-                self._root = root
-                self._free_bytes = _free(root)
+            layers = Path(str(api.info().get("DockerRootDir") or "/nonexistent")) / "overlay2"
+            with suppress(OSError):
+                self._before = frozenset(os.listdir(layers))
+                self._layers = layers
             self._cache_bytes = api.cache_bytes()
 
     def check(self) -> None:
@@ -45,8 +50,12 @@ class DiskWatch:
                 if self._is_ours(str(each["Id"]))
             )
             cached = self._api.cache_bytes() - self._cache_bytes
-            lost = self._free_bytes - _free(self._root) if self._root else 0
-            self._compare(max(written, cached, lost))
+            self._compare(max(written, cached))
+            if self._layers is not None and time.monotonic() >= self._next_walk:
+                began = time.monotonic()
+                self._compare(_size_of_new(self._layers, self._before))
+                # A tree of a million files is not walked all the time.
+                self._next_walk = began + _WALK_SHARE * (time.monotonic() - began)
 
     def check_image(self, size_bytes: int) -> None:
         """Raise LimitExceededError when the image that was made is larger than the limit."""
@@ -67,6 +76,15 @@ class DiskWatch:
             )
 
 
-def _free(root: Path) -> int:
-    found = os.statvfs(root)
-    return found.f_bavail * found.f_frsize
+def _size_of_new(layers: Path, before: frozenset[str]) -> int:
+    """What the layers that are not among those take on disk; what is gone meanwhile takes none."""
+    total = 0
+    with suppress(OSError):
+        for name in os.listdir(layers):
+            if name in before:
+                continue
+            for folder, _, files in os.walk(layers / name / "diff"):
+                for file in files:
+                    with suppress(OSError):
+                        total += os.lstat(f"{folder}/{file}").st_blocks * 512
+    return total

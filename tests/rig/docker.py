@@ -23,10 +23,20 @@ class DockerEngine:
     also how they reach a registry or a package index on 127.0.0.1.
     """
 
-    def __init__(self, socket: Path, containerd: Path | None, cli: str) -> None:
+    def __init__(
+        self, socket: Path, containerd: Path | None, cli: str, daemon: Daemon | None = None
+    ) -> None:
         self.socket = socket
         self._containerd = containerd
         self._cli = cli
+        self._daemon = daemon
+
+    @property
+    def daemon(self) -> Daemon:
+        """The engine's process, to kill and to start again."""
+        if self._daemon is None:
+            raise MissingPartError("an engine that runs already is not the test's to kill")
+        return self._daemon
 
     @property
     def host(self) -> str:
@@ -86,8 +96,11 @@ def ca_options() -> list[str]:
 
 
 @contextmanager
-def docker_engine() -> Iterator[DockerEngine]:
-    """Start an engine as root; otherwise use the one that this machine runs, if any."""
+def docker_engine(data: Path | None = None) -> Iterator[DockerEngine]:
+    """Start an engine as root; otherwise use the one that this machine runs, if any.
+
+    `data` is where it keeps images, such as a disk that is small.
+    """
     if os.geteuid() != 0:
         yield _running_engine()
         return
@@ -102,7 +115,7 @@ def docker_engine() -> Iterator[DockerEngine]:
             [
                 dockerd,
                 f"--host={engine.host}",
-                f"--data-root={folder / 'data'}",
+                f"--data-root={data or folder / 'data'}",
                 f"--exec-root={folder / 'exec'}",
                 f"--pidfile={folder / 'pid'}",
                 "--storage-driver=overlay2",
@@ -118,10 +131,12 @@ def docker_engine() -> Iterator[DockerEngine]:
         )
         daemon.start()
         try:
-            yield engine
+            yield DockerEngine(socket, containerd, cli, daemon)
         finally:
             daemon.stop(timeout_s=60)
             _unmount(folder)
+            if data is not None:
+                _unmount(data)
 
 
 def _running_engine() -> DockerEngine:
