@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
@@ -136,6 +136,26 @@ class Base:
                 "env": tuple(known["env"]),
             }
         )
+
+
+class Pinned(Protocol):
+    """An image of the store that something is made from; a base is one."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+
+    @property
+    def image(self) -> str:
+        """REGISTRY/REPO@DIGEST in the store."""
+
+    @property
+    def digest(self) -> str:
+        """The digest of its manifest."""
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """Its layers in manifest order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from typing import BinaryIO
 from builder.errors import BaseNotFoundError
 from builder.index import LayerIndex
 from builder.layers import archive
-from builder.model import Base, Compression, Descriptor, Layer
+from builder.model import Base, Compression, Descriptor, Layer, Pinned
 from builder.stores.protocol import Store
 from builder.streams import Chunks
 
@@ -112,7 +112,7 @@ def _not_mounted() -> BinaryIO:
     raise _NotMountedError
 
 
-def repo_of(base: Base, store: Store) -> str:
+def repo_of(base: Pinned, store: Store) -> str:
     """The repository of the store that holds the base, from its pullable name."""
     marker = store.reference("x", base.digest).removesuffix(f"x@{base.digest}")
     return base.image.removeprefix(marker).partition("@")[0]

@@ -15,9 +15,18 @@ from worker.services import services
 
 
 def add(
-    name: str, image: str | None, suite: str | None, platform: str, say: Callable[[str], None]
+    name: str,
+    image: str | None,
+    suite: str | None,
+    platform: str,
+    say: Callable[[str], None],
+    *,
+    bare: str | None = None,
 ) -> dict[str, Any]:
-    """Make the base, remember it, and describe it; raises builder.errors."""
+    """Make the base, remember it, and describe it; raises builder.errors.
+
+    `bare` is an image that the engine adds Python and more to.
+    """
     kit = services()
     migrate(kit.settings.database_url)
     system, _, arch = platform.partition("/")
@@ -26,6 +35,8 @@ def add(
         if step.kind in ("phase", "warning"):
             say(step.message)
 
+    if bare:
+        return describe(bases.derive(kit, name, bare, Platform(system, arch), say))
     if image:
         return describe(bases.copy(kit, name, image, Platform(system, arch)))
     if suite:

@@ -150,20 +150,34 @@ def base() -> None:
 @click.argument("name")
 @click.option("--image", help="A registry image, such as python:3.12-slim.")
 @click.option("--debian", "suite", help="A Debian release to make with mmdebstrap: bookworm.")
+@click.option("--from", "bare", help="A bare image, such as nvidia/cuda:…: Python is added.")
 @click.option("--platform", default="linux/amd64", show_default=True)
 @click.option("--json", "as_json", is_flag=True)
 def base_add(
-    name: str, image: str | None, suite: str | None, platform: str, *, as_json: bool
+    name: str,
+    image: str | None,
+    suite: str | None,
+    bare: str | None,
+    platform: str,
+    *,
+    as_json: bool,
 ) -> None:
     """Make NAME a base: a registry's image, a Debian root, or whichever can be reached.
+
+    With --from the container engine derives it from a bare image of Debian or Ubuntu: it adds
+    python3, wget, bzip2, ca-certificates, git, tini and the notebook user.
 
     Adding a name again moves it to the new digest; versions that were built keep theirs.
     """
     from server import bases
 
-    if image and suite:
-        raise click.UsageError("Give --image or --debian, not both.")
-    _show(bases.add(name, image, suite, platform, lambda line: click.echo(line, err=True)), as_json)
+    if sum(map(bool, (image, suite, bare))) > 1:
+        raise click.UsageError("Give one of --image, --debian and --from.")
+
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
+    _show(bases.add(name, image, suite, platform, say, bare=bare), as_json)
 
 
 @base.command("ls")

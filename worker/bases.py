@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Callable
 from functools import partial
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from builder.bases.auto import DEFAULT_PYTHON, auto, open_registry
+from builder.bases.derive import derive as derived
+from builder.bases.derive import needed
 from builder.bases.reference import parse_reference
 from builder.bases.registry import from_registry
 from builder.errors import BaseNotFoundError
@@ -19,6 +22,7 @@ from worker.aside import aside
 from worker.patience import patiently
 from worker.services import Services
 
+Say = Callable[[str], None]
 AUTO = "auto"
 PYTHONS = ("3.11", "3.12", "3.13", "3.14", "3.10")
 """What `auto` chooses from for a source that only says which versions it can do with."""
@@ -130,6 +134,26 @@ def copy(services: Services, name: str, image: str, platform: Platform) -> Base:
     except BaseNotFoundError as error:  # it names the copy, which nobody asked for
         detail = re.sub(rf"{repo}@sha256:[0-9a-f]+", image, error.detail)
         raise BaseNotFoundError(detail, **error.extra) from error
+    return remember(services, base)
+
+
+def derive(services: Services, name: str, image: str, platform: Platform, say: Say) -> Base:
+    """Derive a base from an image of any registry by the container engine, and remember it."""
+    engine = needed(services.containers)
+    wanted = parse_reference(image)
+    services.hosts.check(wanted.host.partition(":")[0], BaseNotFoundError)
+    source = open_registry(wanted.host, 3600, services.settings.ca_bundle)
+    repo = "kitbag/base/" + re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    build = f"base-{secrets.token_hex(8)}"
+    base = derived(
+        *(engine, source, wanted.repo, wanted.reference, services.store, repo),
+        name=name,
+        platform=platform,
+        build=build,
+        limits=services.engine_limits,
+        ca_bundle=services.settings.ca_bundle,
+        log=say,
+    )
     return remember(services, base)
 
 

@@ -131,9 +131,13 @@ def text(tree: Tree, *path: str) -> str:
 
 def distribution(tree: Tree) -> str:
     """How the image calls its distribution, for messages; such as Alpine Linux v3.20."""
-    release = text(tree, "etc", "os-release")
-    found = re.search(r'^PRETTY_NAME="?([^"\n]{1,80})', release, re.MULTILINE)
+    found = re.search(r'^PRETTY_NAME="?([^"\n]{1,80})', os_release(tree), re.MULTILINE)
     return found[1] if found else "an unnamed system"
+
+
+def os_release(tree: Tree) -> str:
+    """The text of /etc/os-release, mostly a link into /usr/lib; empty if there is none."""
+    return text(tree, "etc", "os-release")
 
 
 def _version(tree: Tree, program: Path, name: str, variables: Mapping[str, str]) -> str | None:

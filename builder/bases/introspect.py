@@ -30,7 +30,7 @@ def introspect(
     what the store raises.
     """
     image = pin(store, repo, reference, platform)
-    tree = _look(store, repo, image, limits)
+    tree = look(store, repo, image, limits)
     env = tuple(map(str, image.settings.get("Env") or ()))
     labels = {str(k): str(v) for k, v in mapping(image.settings.get("Labels")).items()}
     what = f"{repo}:{reference} ({facts.distribution(tree)})".replace(":sha256:", "@sha256:")
@@ -65,7 +65,8 @@ def introspect(
     )
 
 
-def _look(store: Store, repo: str, image: PinnedImage, limits: Limits) -> Tree:
+def look(store: Store, repo: str, image: PinnedImage, limits: Limits = _NO_LIMITS) -> Tree:
+    """The telling files of an image, whatever is in it; raises what `introspect` raises for it."""
     tree, budget = Tree(facts.Telling()), Budget(limits)
     for layer in image.layers:
         try:

@@ -28,10 +28,10 @@ from builder.model import (
     CONFIG_TYPE,
     LAYER_TYPE,
     MANIFEST_TYPE,
-    Base,
     Descriptor,
     Image,
     Layer,
+    Pinned,
     Platform,
 )
 from builder.putting import repo_of
@@ -47,7 +47,7 @@ _MAX_LINKS = 8
 
 
 def write_archive(
-    base: Base, store: Store, name: str, target: Path, check: Callable[[], None]
+    base: Pinned, store: Store, name: str, target: Path, check: Callable[[], None]
 ) -> None:
     """Write the base as an archive that `docker load` makes the image `name` of.
 
@@ -77,7 +77,7 @@ def ingest_archive(
     repo: str,
     platform: Platform,
     *,
-    base: Base | None,
+    base: Pinned | None,
     check: Callable[[], None],
 ) -> Image:
     """Put the one image of a `docker save` into the store, and read it back from there.
@@ -172,7 +172,7 @@ def _copied(stream: IO[bytes], target: Path, check: Callable[[], None]) -> Layer
     return Layer(descriptor, f"sha256:{plain.hexdigest()}")
 
 
-def _mount(store: Store, repo: str, blob: Descriptor, base: Base) -> None:
+def _mount(store: Store, repo: str, blob: Descriptor, base: Pinned) -> None:
     if not store.missing(repo, [blob.digest]):
         return
     source = repo_of(base, store)
@@ -183,7 +183,7 @@ def _mount(store: Store, repo: str, blob: Descriptor, base: Base) -> None:
     store.put_blob(repo, blob, stream, mount_from=source)
 
 
-def _config_of(base: Base, store: Store, repo: str) -> bytes:
+def _config_of(base: Pinned, store: Store, repo: str) -> bytes:
     manifest = store.manifest(repo, base.digest)
     if manifest is None:
         raise EngineBuildError(f"The base {base.name} is not in {store.name}: add it again.")

@@ -35,7 +35,7 @@ from builder.errors import (
     StoreRefusedError,
 )
 from builder.layered import tag_of
-from builder.model import Base, Image
+from builder.model import Image, Pinned
 from builder.stores.names import check_tag
 from builder.stores.protocol import Store
 from builder.stores.registry import RegistryStore
@@ -225,7 +225,7 @@ class _Run:
             archive, self.store, job.repo, job.platform, base=job.base, check=self.clock.check
         )
 
-    def _base(self, base: Base) -> str:
+    def _base(self, base: Pinned) -> str:
         """The name of the base in the engine, which has it then."""
         if isinstance(self.store, RegistryStore):
             if self.api.image(base.image) is None:

@@ -34,6 +34,8 @@ _GONE = re.compile(
 )
 _FULL = re.compile(r"(?i)no space left on device|disk quota exceeded")
 _MAX_SAID = 300
+_NEAR = 20
+# How far from the end a program's complaint of a full disk still explains why its step failed.
 
 
 def failure(
@@ -51,7 +53,7 @@ def failure(
         return EngineUnreachableError(
             "The container engine stopped answering during the build; the build can be tried again."
         )
-    if any(_FULL.search(line) for line in spoken[-5:]):
+    if any(_FULL.search(line) for line in spoken[-_NEAR:]):
         return DiskFullError("The container engine's disk is full: tell its operator.")
     if status is None:
         reason = re.sub(r"^(?:ERROR|Error|error)(?:: | response from daemon: )", "", last)

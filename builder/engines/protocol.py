@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from builder.model import Base, Image, Platform
+from builder.model import Image, Pinned, Platform
 from builder.stores.protocol import Store
 
 OUT = "/out"
@@ -61,7 +61,7 @@ class Job:
     platform: Platform
     dockerfile: str = "Dockerfile"
     target: str | None = None
-    base: Base | None = None
+    base: Pinned | None = None
     args: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, Path] = field(default_factory=dict)

@@ -35,7 +35,7 @@ class DiskWatch:
         if limit_bytes is not None:
             layers = Path(str(api.info().get("DockerRootDir") or "/nonexistent")) / "overlay2"
             with suppress(OSError):
-                self._before = frozenset(os.listdir(layers))
+                self._before = frozenset(folder.name for folder in layers.iterdir())
                 self._layers = layers
             self._cache_bytes = api.cache_bytes()
 
@@ -80,10 +80,10 @@ def _size_of_new(layers: Path, before: frozenset[str]) -> int:
     """What the layers that are not among those take on disk; what is gone meanwhile takes none."""
     total = 0
     with suppress(OSError):
-        for name in os.listdir(layers):
-            if name in before:
+        for layer in layers.iterdir():
+            if layer.name in before:
                 continue
-            for folder, _, files in os.walk(layers / name / "diff"):
+            for folder, _, files in os.walk(layer / "diff"):
                 for file in files:
                     with suppress(OSError):
                         total += os.lstat(f"{folder}/{file}").st_blocks * 512

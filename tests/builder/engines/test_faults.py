@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -37,27 +38,42 @@ from .conftest import Builds, put_root
 pytestmark = pytest.mark.rig
 Leftovers = Callable[[], list[str]]
 
-SLEEP = "RUN echo now; sleep 300"
+
+@pytest.fixture
+def nap() -> str:
+    """A command that is still there much later, and that no other test runs."""
+    return f"sleep {random.randrange(1000, 10_000_000)}"
+
+
+def gone(command: str) -> None:
+    """Return once no process of this machine runs the command."""
+    deadline = time.monotonic() + 30
+    while command in subprocess.run(["ps", "axww"], capture_output=True, text=True).stdout:
+        assert time.monotonic() < deadline, f"{command} still runs"
+        time.sleep(0.1)
 
 
 @pytest.fixture(autouse=True)
-def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Where temporary files go in these tests, to see that they are gone."""
+def temporary(
+    monkeypatch: pytest.MonkeyPatch, docker_engine: RigEngine, basic_registry: Registry
+) -> Iterator[Path]:
+    """Where temporary files go in these tests, to see that they are gone.
+
+    Servers that outlive the test have theirs already, elsewhere.
+    """
     with temp_dir("faults") as folder:  # short, since engines of tests have their sockets in it
         monkeypatch.setattr(tempfile, "tempdir", str(folder))
         yield folder
 
 
 @pytest.fixture(autouse=True)
-def nothing_left(
-    request: pytest.FixtureRequest, temporary: Path, docker_engine: RigEngine
-) -> object:
+def nothing_left(request: pytest.FixtureRequest, temporary: Path, nap: str) -> Iterator[None]:
     """Every test here ends with an engine and a temporary folder as they were."""
     leftovers: Leftovers = request.getfixturevalue("leftovers")
     yield
     assert leftovers() == []
     assert list(temporary.glob("kitbag-engine-*")) == []
-    assert "sleep 300" not in subprocess.run(["ps", "ax"], capture_output=True, text=True).stdout
+    gone(nap)
 
 
 def cancelled_within(seconds: float, run: Callable[[], object], builds: Builds) -> None:
@@ -75,9 +91,9 @@ def cancelled_within(seconds: float, run: Callable[[], object], builds: Builds) 
     assert time.monotonic() - began[0] < seconds
 
 
-def test_a_build_is_cancelled_in_the_middle_of_a_step(in_layout: Builds) -> None:
+def test_a_build_is_cancelled_in_the_middle_of_a_step(in_layout: Builds, nap: str) -> None:
     in_layout.told.stop_at = "now"
-    cancelled_within(10, lambda: in_layout.build(SLEEP), in_layout)
+    cancelled_within(10, lambda: in_layout.build(f"RUN echo now; {nap}"), in_layout)
 
 
 def test_a_build_is_cancelled_before_it_begins(in_layout: Builds) -> None:
@@ -99,9 +115,9 @@ def test_a_build_is_cancelled_while_its_image_is_pushed(in_registry: Builds) -> 
     assert in_registry.store.manifest("hep/never", "latest") is None
 
 
-def test_a_step_that_never_ends_meets_its_time_limit(in_layout: Builds) -> None:
+def test_a_step_that_never_ends_meets_its_time_limit(in_layout: Builds, nap: str) -> None:
     with pytest.raises(TimedOutError, match="limit of 3 s"):
-        in_layout.build(SLEEP, limits=Limits(timeout_s=3))
+        in_layout.build(f"RUN {nap}", limits=Limits(timeout_s=3))
 
 
 def test_a_step_that_fills_the_disk_meets_its_limit(in_layout: Builds) -> None:
@@ -138,19 +154,22 @@ def test_an_engine_that_dies_is_told_from_a_step_that_fails(
     layout: LayoutStore,
     tiny_tar: Path,
     tmp_path: Path,
+    nap: str,
 ) -> None:
     rig = make_docker_engine()
     engine = DockerEngine(Address(rig.host), builder=builder, network="host")
     base = put_root(tiny_tar, layout, "bases/tiny", tmp_path)
     builds = Builds(engine, layout, base, tmp_path)
-    builds.told.stop_at, builds.told.at = "now", rig.daemon.kill
+    builds.told.stop_at, builds.told.at = "now", rig.kill
     with pytest.raises(EngineUnreachableError):
-        builds.build(SLEEP)
+        builds.build(f"RUN echo now; {nap}")
     # Started again it works as before, once what the dead one left is swept.
-    (rig.socket.parent / "pid").unlink(missing_ok=True)
-    rig.daemon.start()
+    rig.start()
     engine.sweep(lambda _: False)
     assert rig.docker("ps", "-aq").stdout == ""
+    if builder is Builder.BUILDKIT:
+        # BuildKit in Docker 20.10 forgets the step that ran, which ends by itself.
+        subprocess.run(["pkill", "-9", "-f", nap], check=True)
     builds.told.stop_at = None
     builds.build("RUN echo again")
 
@@ -192,11 +211,11 @@ engine.build(job, LayoutStore(Path(layout)), log=log, cancelled=lambda: False)
 
 
 def test_a_killed_workers_build_ends_with_it(
-    in_layout: Builds, docker_engine: RigEngine, builder: Builder, temporary: Path
+    in_layout: Builds, docker_engine: RigEngine, builder: Builder, temporary: Path, nap: str
 ) -> None:
     in_layout.build("RUN true")  # the engine has the base now
     (image,) = in_layout.engine._api.images("kitbag.dev/base")[:1]
-    job = in_layout.job(SLEEP)
+    job = in_layout.job(f"RUN echo now; {nap}")
     worker = subprocess.Popen(
         [sys.executable, "-c", _WORKER, docker_engine.host, builder, str(job.context), image,
          str(in_layout.folder / "other")],
@@ -209,10 +228,7 @@ def test_a_killed_workers_build_ends_with_it(
                 break
         worker.send_signal(signal.SIGKILL)
         worker.wait()
-    deadline = time.monotonic() + 30
-    while "sleep 300" in subprocess.run(["ps", "ax"], capture_output=True, text=True).stdout:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    gone(nap)
     in_layout.engine.sweep(lambda build: build != "killed")
     # Temporary folders of dead workers go with the worker's own sweep, by their prefix and age.
     for left in temporary.glob("kitbag-engine-*"):
