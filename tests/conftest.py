@@ -32,6 +32,7 @@ from rig.proxy import Proxy, proxy
 from rig.redis import RedisServer
 from rig.redis import redis_server as start_redis_server
 from rig.registry import Factory, Registry, registry_factory
+from rig.root import bare_root as make_bare_root
 from rig.root import debian_root as make_debian_root
 from rig.wheels import WheelFactory
 from rig.wheels import wheel_factory as start_wheel_factory
@@ -194,6 +195,13 @@ def debian_root() -> Path:
     """
     with needed():
         return make_debian_root(Path(__file__).parents[1] / ".cache/rig")
+
+
+@pytest.fixture(scope="session")
+def bare_root() -> Path:
+    """The tar of a Debian without Python, as CUDA's images are; kept in `.cache/rig` too."""
+    with needed():
+        return make_bare_root(Path(__file__).parents[1] / ".cache/rig")
 
 
 @pytest.fixture(scope="session")

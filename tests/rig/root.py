@@ -40,15 +40,27 @@ def debian_root(cache: Path) -> Path:
 
     What stands in for `python:3.11-slim` where no registry can be reached.
     """
+    return _debian(cache / "debian-bookworm-python.tar", _DEBIAN_INCLUDE)
+
+
+def bare_root(cache: Path) -> Path:
+    """The tar of a minimal Debian 12 without Python, made once into `cache` (half a minute).
+
+    What stands in for NVIDIA's CUDA images, which have none either.
+    """
+    return _debian(cache / "debian-bookworm-bare.tar", "bash")
+
+
+def _debian(tar: Path, include: str) -> Path:
     mmdebstrap = program("mmdebstrap", "mmdebstrap")
-    tar = cache / "debian-bookworm-python.tar"
+    cache = tar.parent
     if not tar.exists():
         cache.mkdir(parents=True, exist_ok=True)
         # A name of its own: two runs may both find it missing.
         half = cache / f"{secrets.token_hex(4)}.tar"
         subprocess.run(
             [
-                *(mmdebstrap, "--quiet", "--variant=minbase", f"--include={_DEBIAN_INCLUDE}"),
+                *(mmdebstrap, "--quiet", "--variant=minbase", f"--include={include}"),
                 *("--dpkgopt=path-exclude=/usr/share/doc/*", "bookworm", str(half)),
             ],
             check=True,
