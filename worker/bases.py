@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Callable
 from functools import partial
 
@@ -18,6 +17,7 @@ from builder.errors import BaseNotFoundError
 from builder.model import Base, Platform, Step
 from catalog import bases
 from catalog.engine import reading, writing
+from worker import containers
 from worker.aside import aside
 from worker.patience import patiently
 from worker.services import Services
@@ -144,12 +144,11 @@ def derive(services: Services, name: str, image: str, platform: Platform, say: S
     services.hosts.check(wanted.host.partition(":")[0], BaseNotFoundError)
     source = open_registry(wanted.host, 3600, services.settings.ca_bundle)
     repo = "kitbag/base/" + re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    build = f"base-{secrets.token_hex(8)}"
     base = derived(
         *(engine, source, wanted.repo, wanted.reference, services.store, repo),
         name=name,
         platform=platform,
-        build=build,
+        build=containers.aside_id(),
         limits=services.engine_limits,
         ca_bundle=services.settings.ca_bundle,
         log=say,

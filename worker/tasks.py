@@ -21,7 +21,7 @@ from catalog import builds
 from catalog.engine import reading
 from catalog.errors import CatalogError
 from worker import app as queue
-from worker import building, leftovers, working
+from worker import building, containers, leftovers, working
 from worker import plan as planning
 from worker.deadline import Deadline
 from worker.jobs import Jobs
@@ -110,6 +110,7 @@ def sweep(*, anew: bool = False) -> None:
             leftovers.tell(known, mark, enqueue)
         with closing(Jobs(kit.settings.broker_url)) as jobs:
             leftovers.tell(jobs.left(), mark, queue.send_job)
+    containers.sweep(kit)
 
 
 @queue.app().task(name=queue.TRIM)  # type: ignore[untyped-decorator]

@@ -121,5 +121,6 @@ class Engine(Protocol):
     def sweep(self, alive: Callable[[str], bool]) -> int:
         """Remove what builds left in the engine whose id is not `alive`; returns how many things.
 
-        `alive` is asked after the engine was, so that a build that begins meanwhile is spared.
+        An id is that of a job up to its first dot. `alive` is asked after the engine was, so that a
+        build that begins meanwhile is spared.
         """
