@@ -31,6 +31,7 @@ CHUNK_BYTES = 256 << 10
 MAX_WHEEL_BYTES = 8 << 30
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 _FILENAME = re.compile(r"[A-Za-z0-9_.+!-]{1,240}\.whl")
+_SDIST = re.compile(r"[A-Za-z0-9_.+!-]{1,240}\.(?:tar\.gz|zip)")
 _PREFIX = "wheel-"
 _ABANDONED_S = 24 * 3600
 _POLL_S = 0.1
@@ -57,6 +58,7 @@ class Downloader:
         self._policy = policy
         self._mirrors = mirrors
         self._secrets = Secrets()
+        self._built: Callable[[LockedWheel], Path] | None = None
         folder.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(folder)
         limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
@@ -72,6 +74,12 @@ class Downloader:
         """This downloader with credentials, each of which goes to its own host only."""
         other = copy.copy(self)
         other._secrets = secrets
+        return other
+
+    def building(self, built: Callable[[LockedWheel], Path]) -> Downloader:
+        """This downloader with what gives the files of wheels that no index has."""
+        other = copy.copy(self)
+        other._built = built
         return other
 
     def close(self) -> None:
@@ -93,6 +101,56 @@ class Downloader:
                 f"{wanted.filename[:200]!r} in the lock is no file name of a wheel; lock again.",
                 package=wanted.name,
             )
+        if wanted.sdist is not None:
+            if self._built is None:
+                raise NoWheelError(
+                    f"{wanted.filename} was built from {wanted.sdist.filename}, and this worker "
+                    "has no container engine to build it again; ask its operator for one.",
+                    package=wanted.name,
+                )
+            yield self._built(wanted)
+            return
+        with self._file(wanted, check) as path:
+            yield path
+
+    @contextmanager
+    def sdist(
+        self, wanted: LockedWheel, check: Callable[[int], None] = lambda _: None
+    ) -> Iterator[Path]:
+        """A source distribution, likewise."""
+        if not _SDIST.fullmatch(wanted.filename):
+            raise BadWheelError(
+                f"{wanted.filename[:200]!r} is no file name of a source distribution.",
+                package=wanted.name,
+            )
+        with self._file(wanted, check) as path:
+            yield path
+
+    def page(self, url: str, name: str, accept: str, max_bytes: int) -> tuple[bytes, str, str]:
+        """A page of an index with its content type and its URL after redirects.
+
+        Raises NoWheelError if there is none, IndexUnreachableError, IndexRefusedError.
+        """
+        wanted = LockedWheel(name, "", f"its page of {name}", url, "", 0)
+        try:
+            with self._opened(wanted, 0, accept) as response:
+                data = bytearray()
+                for chunk in response.iter_bytes(CHUNK_BYTES):
+                    data += chunk
+                    if len(data) > max_bytes:
+                        raise NoWheelError(
+                            f"The index's page of {name} is over {max_bytes >> 20} MiB.",
+                            package=name,
+                        )
+                return bytes(data), response.headers.get("content-type", ""), str(response.url)
+        except httpx.TransportError as error:
+            raise IndexUnreachableError(
+                f"The package index at {_url(wanted).host} did not answer; try again later.",
+                package=name,
+            ) from error
+
+    @contextmanager
+    def _file(self, wanted: LockedWheel, check: Callable[[int], None]) -> Iterator[Path]:
         with (
             disk_full(self._folder),
             tempfile.TemporaryDirectory(dir=self._folder, prefix=_PREFIX) as folder,
@@ -142,9 +200,11 @@ class Downloader:
                 return digest.hexdigest()
 
     @contextmanager
-    def _opened(self, wanted: LockedWheel, offset: int) -> Iterator[httpx.Response]:
+    def _opened(
+        self, wanted: LockedWheel, offset: int, accept: str = "*/*"
+    ) -> Iterator[httpx.Response]:
         """The answer that holds the wheel, or its rest, after a few redirects to allowed hosts."""
-        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        headers = {"Accept": accept} | ({"Range": f"bytes={offset}-"} if offset else {})
         url = self._place(wanted)
         for _ in range(REDIRECTS + 1):
             if url.scheme not in ("https", "http"):
@@ -169,7 +229,7 @@ class Downloader:
                 if status in _RETRIED:
                     raise httpx.ReadError(f"status {status}", request=response.request)
                 if offset and not _is_rest(response, offset) and status != httpx.codes.OK:
-                    headers = {}  # it can't send a part
+                    headers.pop("Range")  # it can't send a part
                     continue
                 if status not in (httpx.codes.OK, httpx.codes.PARTIAL_CONTENT):
                     raise NoWheelError(

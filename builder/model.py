@@ -159,8 +159,21 @@ class Pinned(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class LockedSdist:
+    """A source distribution: where it is and what it must hash to (`sha256` is hex)."""
+
+    filename: str
+    url: str
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class LockedWheel:
-    """One exact package: where its wheel is and what it must hash to (`sha256` is hex)."""
+    """One exact package: where its wheel is and what it must hash to (`sha256` is hex).
+
+    A wheel that no index has was built from `sdist`, and `url` is that one's.
+    """
 
     name: str
     version: str
@@ -168,6 +181,7 @@ class LockedWheel:
     url: str
     sha256: str
     size_bytes: int
+    sdist: LockedSdist | None = None
 
 
 @dataclass(frozen=True, slots=True)

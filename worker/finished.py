@@ -9,6 +9,7 @@ from typing import Any
 from builder import cuda
 from builder.detect import Detected
 from builder.model import Base, Lock
+from builder.sdists.sdists import Sdists
 from builder.source import Checkout
 from catalog.versions import VersionFacts
 
@@ -27,6 +28,8 @@ class Prepared:
     """What it needs of NVIDIA's GPUs, if it was asked to run on them."""
     left: tuple[str, ...] = ()
     """Lines that pip has to build in a container."""
+    sdists: Sdists | None = None
+    """What builds packages that have no wheel, if there is a container engine."""
 
 
 @dataclass(frozen=True, slots=True)

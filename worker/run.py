@@ -15,6 +15,7 @@ from builder.image import canonical, digest_of
 from builder.layers.cache import disk_full
 from builder.lock import Target, lock, parse
 from builder.model import Image, Layer, Lock, Platform, Step, Way
+from builder.sdists.sdists import Sdists
 from catalog import versions
 from catalog.engine import reading
 from catalog.errors import EnvironmentNotFoundError, VersionNotFoundError
@@ -27,6 +28,7 @@ from worker.fetching import fetched
 from worker.finished import Finished, Prepared
 from worker.patience import patiently
 from worker.request import BuildRequest
+from worker.sdists import sdists_for
 from worker.services import Services
 
 Report = Callable[[Step], None]
@@ -70,23 +72,29 @@ def prepare(
     target = Target(base.python.version, base.glibc, platform, request.accelerator)
     report(Step("phase", "resolving", f"resolving for Python {base.python.minor} on {base.name}"))
     left: tuple[str, ...] = ()
+    sources: Sdists | None = None
     if detected.way is Way.BINDER:
         made, left = binder.locked(
             services, request, checkout.root, detected, target, before, report, deadline
         )
     else:
+        built = folder / "built"
+        built.mkdir()
+        sources = sdists_for(services, base, request.environment, built, report, deadline)
         made = lock(
             checkout.root,
             detected,
             target,
-            uv=dataclasses.replace(services.uv(request.environment), cancelled=deadline),
+            uv=dataclasses.replace(
+                services.uv(request.environment), cancelled=deadline, sdists=sources
+            ),
             previous=None if request.upgrade else before,
             upgrade=request.upgrade,
             choices=request.choices(),
         )
     deadline.check()
     needs = cuda.of(made, request.accelerator)
-    return Prepared(checkout, detected, base, made, before, needs, left)
+    return Prepared(checkout, detected, base, made, before, needs, left, sources)
 
 
 def _latest_lock(
@@ -141,6 +149,9 @@ def _run(
     advance(BuildState.BUILDING, way=way, commit=commit)
     version, environment = prepared.base.python.version, request.environment
     tools = services.tools(version, environment, request.compression)
+    if prepared.sdists is not None:
+        built = tools.downloader.building(prepared.sdists.wheel)
+        tools = dataclasses.replace(tools, downloader=built)
     if tools.compiler is None and services.settings.bytecode:
         report(
             Step(

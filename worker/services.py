@@ -115,9 +115,13 @@ class Services:
         `compression` None means the server's.
         """
         compiler = self._compiler(python) if self.settings.bytecode else None
-        downloader = self._downloader.using(self.secrets(environment))
+        downloader = self.downloader(environment)
         packing = compression or Compression(self.settings.layer_compression)
         return Tools(self.store, self._index, self.cache, downloader, compiler, packing)
+
+    def downloader(self, environment: str = "") -> Downloader:
+        """What fetches files of indexes, with the credentials that the environment may use."""
+        return self._downloader.using(self.secrets(environment))
 
     def secrets(self, environment: str) -> Secrets:
         """The credentials for indexes that builds of NAMESPACE/NAME may use."""

@@ -19,6 +19,7 @@ from catalog.engine import reading
 from catalog.models import Version
 from worker.deadline import Deadline
 from worker.patience import patiently
+from worker.sdists import sdists_for
 from worker.services import Services
 
 Tell = Callable[[Mapping[str, Any]], None]
@@ -64,6 +65,11 @@ def run(kit: Services, name: str, tell: Tell) -> dict[str, Any]:
         tempfile.TemporaryDirectory(dir=kit.scratch.path, prefix="verify-") as folder,
     ):
         scratch = Path(folder)
+        (scratch / "built").mkdir()
+        sources = sdists_for(kit, base, environment, scratch / "built", report, stop)
+        if sources is not None:
+            built = tools.downloader.building(sources.wheel)
+            tools = dataclasses.replace(tools, downloader=built)
         verdict = verify.verify(
             there, lock, base, environment, tools, scratch, report=report, cancelled=stop
         )

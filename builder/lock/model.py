@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from packaging.markers import Environment
+from packaging.specifiers import SpecifierSet
 from packaging.tags import Tag, compatible_tags, cpython_tags
 
 from builder.errors import InvalidSpecError
-from builder.model import Accelerator, Platform
+from builder.model import Accelerator, LockedWheel, Platform
 from builder.secrets import Origin, Secrets, origin_of
 from builder.source import HostPolicy
 
@@ -111,6 +113,21 @@ def _never() -> bool:
     return False
 
 
+class Built(Protocol):
+    """Wheels that are built because no index has them: files in `folder`, by name in `locked`."""
+
+    @property
+    def folder(self) -> Path:
+        """Where uv finds them."""
+
+    @property
+    def locked(self) -> Mapping[str, LockedWheel]:
+        """What they are in a lock, by file name."""
+
+    def add(self, name: str, specifier: SpecifierSet, indexes: Sequence[str]) -> bool:
+        """Build the newest fitting release; whether there is one that was not there before."""
+
+
 @dataclass(frozen=True, slots=True)
 class UvSettings:
     """How uv is run.
@@ -120,7 +137,7 @@ class UvSettings:
     `secrets` are those for other hosts, which need no leave of `hosts`; `user_indexes` allows
     sources to name indexes of their own, on the hosts that `hosts` allows. `index_strategy` is
     uv's, for the indexes here; `torch_cpu_index` has PyTorch's packages for CPUs. `ca_bundle` is a
-    PEM file that is trusted beside nothing else.
+    PEM file that is trusted beside nothing else. `sdists` builds packages that have no wheel.
     """
 
     cache_dir: Path
@@ -134,6 +151,7 @@ class UvSettings:
     ca_bundle: Path | None = None
     timeout_s: float = 180.0
     cancelled: Callable[[], bool] = _never
+    sdists: Built | None = None
 
     @property
     def own_origins(self) -> frozenset[Origin]:

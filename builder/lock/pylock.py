@@ -7,6 +7,8 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -16,7 +18,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from builder.choices import Choices
 from builder.errors import EngineNeededError, InvalidSpecError, NoWheelError
 from builder.lock.model import Target
-from builder.model import Lock, LockedWheel, Platform
+from builder.model import Lock, LockedSdist, LockedWheel, Platform
 from builder.source.url import strip_userinfo
 
 _NO_CHOICES = Choices()
@@ -73,10 +75,15 @@ def merge(lock: Lock, more: list[LockedWheel], target: Target) -> Lock:
 
 
 def select(
-    document: Pylock, target: Target, file: str, choices: Choices = _NO_CHOICES
+    document: Pylock,
+    target: Target,
+    file: str,
+    choices: Choices = _NO_CHOICES,
+    built: Mapping[str, LockedWheel] = MappingProxyType({}),
 ) -> tuple[list[LockedWheel], frozenset[str]]:
     """The wheels of a lock that fit the target, and the names of those that a URL was given for.
 
+    `built` are wheels that no index has, by file name.
     Raises NoWheelError (package without a fitting wheel), EngineNeededError (package from a
     repository or a folder) and InvalidSpecError (made for another Python, or without hashes).
     """
@@ -88,7 +95,9 @@ def select(
             extras=choices.extras or None,
             dependency_groups=choices.groups or None,
         ):
-            if isinstance(source, PackageWheel):
+            if isinstance(source, PackageWheel) and source.filename in built:
+                wheels.append(built[source.filename])
+            elif isinstance(source, PackageWheel):
                 name = source.filename
                 wheels.append(_locked(package, name, source.url, source.hashes, source.size, file))
             elif source is package.archive and source is not None:
@@ -140,6 +149,14 @@ def no_wheel(
 def _only_wheel(package: Package, file: str) -> LockedWheel:
     if package.wheels and len(package.wheels) == 1:
         wheel = package.wheels[0]
+        sdist = package.sdist
+        if sdist is not None and wheel.url is None and sdist.url is not None:
+            # What was built from source has no address of its own.
+            made = _locked(package, wheel.filename, sdist.url, wheel.hashes, wheel.size, file)
+            source = LockedSdist(
+                sdist.filename, made.url, sdist.hashes.get("sha256", ""), sdist.size or 0
+            )
+            return replace(made, sdist=source)
         return _locked(package, wheel.filename, wheel.url, wheel.hashes, wheel.size, file)
     if package.archive is not None:
         name = unquote(urlsplit(package.archive.url or "").path.rpartition("/")[2])
@@ -202,7 +219,7 @@ def _render(wheels: tuple[LockedWheel, ...], direct: frozenset[str], target: Tar
     if not wheels:
         lines.append("packages = []")
     for wheel in wheels:
-        where = {"url": wheel.url}
+        where = {"path": wheel.filename} if wheel.sdist else {"url": wheel.url}
         size = {"size": wheel.size_bytes} if wheel.size_bytes else {}
         hashes = {"hashes": {"sha256": wheel.sha256}}
         lines += [
@@ -211,6 +228,11 @@ def _render(wheels: tuple[LockedWheel, ...], direct: frozenset[str], target: Tar
             f"name = {_toml(wheel.name)}",
             f"version = {_toml(wheel.version)}",
         ]
+        if wheel.sdist is not None:
+            of = wheel.sdist
+            more = {"size": of.size_bytes} if of.size_bytes else {}
+            named = {"name": of.filename, "url": strip_userinfo(of.url)}
+            lines.append(f"sdist = {_toml(named | more | {'hashes': {'sha256': of.sha256}})}")
         if wheel.name in direct:
             lines.append(f"archive = {_toml(where | size | hashes)}")
         else:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import cast
 
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from builder.choices import Choices, IndexStrategy
 from builder.detect import Asked, Requirements
-from builder.errors import UnresolvableError
+from builder.errors import NoWheelError, UnresolvableError
 from builder.lock import pylock
 from builder.lock.failures import explain
 from builder.lock.model import Target, UvSettings
@@ -46,13 +47,35 @@ class Resolver:
         self.folder = folder
         self.previous = None if upgrade else previous
         self.upgrade = upgrade
+        self._choices = choices
         self._options = self._write_options(settings, choices)
 
     def lock(self) -> Lock:
-        """The lock of everything wanted.
+        """The lock of everything wanted; a package without a wheel is built, where that can be.
 
         Raises UnresolvableError, NoWheelError, IndexUnreachableError and InvalidSpecError.
         """
+        while True:
+            try:
+                return self._lock()
+            except NoWheelError as error:
+                if not self._build(str(error.extra.get("package", ""))):
+                    raise
+
+    def _build(self, name: str) -> bool:
+        """Build the package that has no wheel; whether there is one now."""
+        built = self.uv.settings.sdists
+        if built is None or not name or self._choices.exclude_newer is not None:
+            return False
+        asked = (*self.wanted.asked, *self.wanted.constraints)
+        specifier = SpecifierSet()
+        for each in asked:
+            if each.name == name:
+                specifier &= Requirement(each.text).specifier
+        bound = self.wanted.package_indexes.get(name)
+        return built.add(name, specifier, [bound] if bound else self._indexes)
+
+    def _lock(self) -> Lock:
         if self.previous is not None:
             found = self._from_cache(self.previous)
             if found is not None:
@@ -124,16 +147,22 @@ class Resolver:
         if ran.status:
             return ran, None
         document = pylock.load(output.read_text(), "pylock.toml")
-        wheels, direct = pylock.select(document, self.target, "")
+        built = self.uv.settings.sdists
+        known = built.locked if built is not None else {}
+        wheels, direct = pylock.select(document, self.target, "", built=known)
         return ran, pylock.make(wheels, direct, self.target)
 
     def _write_options(self, settings: UvSettings, choices: Choices) -> tuple[str, ...]:
         wanted = self.wanted
+        default = wanted.index_url or settings.index_url or own_index()
+        named = (*wanted.extra_index_urls, *settings.extra_index_urls, default)
+        self._indexes = [] if wanted.no_index else [url for url in named if url]
+        built = [str(settings.sdists.folder)] if settings.sdists is not None else []
         self.uv.credentials |= Indexes(
-            default=wanted.index_url or settings.index_url or own_index(),
+            default=default,
             extra=settings.extra_index_urls,
             users=wanted.extra_index_urls,
-            find_links=tuple(without_user(url) for url in wanted.find_links),
+            find_links=(*(without_user(url) for url in wanted.find_links), *built),
             no_index=wanted.no_index,
             pre=wanted.pre,
             strategy=choices.index_strategy or IndexStrategy(settings.index_strategy),

@@ -145,6 +145,7 @@ def docker_engine(data: Path | None = None) -> Iterator[DockerEngine]:
             yield DockerEngine(socket, containerd, cli, daemon)
         finally:
             daemon.stop(timeout_s=60)
+            _end_shims(folder)
             _unmount(folder)
             if data is not None:
                 _unmount(data)
@@ -158,6 +159,15 @@ def _running_engine() -> DockerEngine:
     if not socket.is_socket() or engine.docker("version", check=False).returncode:
         raise MissingPartError("no Docker Engine answers here: start one, or run the tests as root")
     return engine
+
+
+def _end_shims(folder: Path) -> None:
+    """End what watches over the containers of an engine that was killed."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            command = (process / "cmdline").read_bytes()
+            if b"containerd-shim" in command and bytes(folder) + b"/" in command:
+                os.kill(int(process.name), signal.SIGKILL)
 
 
 def _unmount(folder: Path) -> None:

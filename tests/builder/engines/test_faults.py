@@ -167,9 +167,8 @@ def test_an_engine_that_dies_is_told_from_a_step_that_fails(
     rig.start()
     engine.sweep(lambda _: False)
     assert rig.docker("ps", "-aq").stdout == ""
-    if builder is Builder.BUILDKIT:
-        # BuildKit in Docker 20.10 forgets the step that ran, which ends by itself.
-        subprocess.run(["pkill", "-9", "-f", nap], check=True)
+    # Docker 20.10 that was killed with its containerd forgets the process of the step that ran.
+    subprocess.run(["pkill", "-9", "-f", nap], check=False)
     builds.told.stop_at = None
     builds.build("RUN echo again")
 
