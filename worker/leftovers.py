@@ -10,13 +10,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from builder.errors import EngineUnreachableError
 from builder.model import Way
-from catalog import builds, runs
+from catalog import runs
 from catalog.build_models import Build
 from catalog.engine import reading, writing
-from catalog.errors import BuildNotFoundError
-from catalog.states import RUNNING, BuildState
+from catalog.states import BuildState
 from worker import identity, scratch
 from worker.services import Services
 
@@ -101,28 +99,6 @@ def remove_files(kit: Services) -> None:
     oldest = time.time() - 2 * settings.build_timeout_s
     for pattern in _OURS_IN_TMP:
         scratch.remove_older(Path(tempfile.gettempdir()), oldest, pattern)
-
-
-def sweep_engine(kit: Services) -> None:
-    """Remove what builds that nobody works on any more left in this worker's engine."""
-    engine = kit.containers
-    if engine is None:
-        return
-
-    def alive(build_id: str) -> bool:
-        with reading(kit.engine) as session:
-            try:
-                return builds.get(session, build_id).state in RUNNING
-            except BuildNotFoundError:
-                return False
-
-    try:
-        removed = engine.sweep(alive)
-    except EngineUnreachableError as error:
-        log.warning("the container engine is not swept: %s", error.detail)
-        return
-    if removed:
-        log.info("removed %s things that builds left in the container engine", removed)
 
 
 def _running(kit: Services, silent_for: timedelta) -> Sequence[Build]:

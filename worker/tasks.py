@@ -110,14 +110,13 @@ def sweep(*, anew: bool = False) -> None:
             leftovers.tell(known, mark, enqueue)
         with closing(Jobs(kit.settings.broker_url)) as jobs:
             leftovers.tell(jobs.left(), mark, queue.send_job)
-    containers.sweep(kit)
 
 
 @queue.app().task(name=queue.TRIM)  # type: ignore[untyped-decorator]
 def trim() -> None:
     """Keep this worker's cache within its limit, and its scratch free of what died."""
     leftovers.remove_files(services())
-    leftovers.sweep_engine(services())
+    containers.sweep(services())
 
 
 class Sweeper(bootsteps.StartStopStep):  # type: ignore[misc]
