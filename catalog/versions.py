@@ -293,8 +293,13 @@ def resolve(session: Session, name: str) -> Version:
 
 
 def is_built(session: Session, digest: str) -> bool:
-    """Whether the image of some version has this digest."""
-    return session.scalar(select(Version.id).where(Version.digest == digest).limit(1)) is not None
+    """Whether an image of some version has this digest, or the index that it is in."""
+    places = (
+        select(Version.id).where(Version.digest == digest),
+        select(VersionImage.version_id).where(VersionImage.digest == digest),
+        select(VersionImage.version_id).where(VersionImage.index_digest == digest),
+    )
+    return any(session.scalar(place.limit(1)) is not None for place in places)
 
 
 def rollback(session: Session, full_name: str, to: str, *, created_by: str = "") -> Version:

@@ -56,6 +56,14 @@ def test_an_image_is_found_by_what_it_is_for(shop: Shop) -> None:
             versions.image_of(found, "cuda", "linux/arm64")
 
 
+def test_every_image_and_index_of_a_version_counts_as_built(shop: Shop) -> None:
+    several(shop)
+    with reading(shop.engine) as session:
+        for digest in ("cpus", "cpu-amd64", "cpu-arm64", "cuda-amd64"):
+            assert versions.is_built(session, f"sha256:{digest}")
+        assert not versions.is_built(session, "sha256:b")
+
+
 def test_a_rollback_brings_all_images_back(shop: Shop) -> None:
     old = several(shop)
     shop.new_version()
