@@ -44,12 +44,16 @@ class LayerDifference:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What came of it; without differences in layers, unequal digests mean another config."""
+    """What came of it; without differences in layers, unequal digests mean another config.
+
+    `lost` are digests of layers that the store doesn't give any more, whatever came of the rest.
+    """
 
     equal: bool
     stored: str
     rebuilt: str
     layers: tuple[LayerDifference, ...]
+    lost: tuple[str, ...] = ()
 
 
 def verify(
@@ -80,8 +84,9 @@ def verify(
     )
     needs = cuda.of(lock, stored.accelerator)
     made, _ = layered.build(lock, base, repo, clean, cuda=needs, report=report, cancelled=cancelled)
+    lost = _lost(tools.store, repo, stored.layers)
     if made.digest == stored.digest:
-        return Verdict(True, stored.digest, made.digest, ())
+        return Verdict(True, stored.digest, made.digest, (), lost)
     titles = layered.titles_of(lock, base)
     differences: list[LayerDifference] = []
     left = MAX_FILES
@@ -103,7 +108,19 @@ def verify(
                 files,
             )
         )
-    return Verdict(False, stored.digest, made.digest, tuple(differences))
+    return Verdict(False, stored.digest, made.digest, tuple(differences), lost)
+
+
+def _lost(store: Store, repo: str, layers: Iterable[Layer]) -> tuple[str, ...]:
+    """The layers that can't be pulled: a registry may say of a blob that it lost that it has it."""
+    lost = []
+    for layer in layers:
+        chunks = store.blob(repo, layer.descriptor.digest)
+        try:
+            next(chunks, None)
+        except FileNotFoundError:
+            lost.append(layer.descriptor.digest)
+    return tuple(lost)
 
 
 def _files(

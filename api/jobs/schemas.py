@@ -71,6 +71,7 @@ class Verdict(BaseModel):
     stored: str
     rebuilt: str
     layers: list[FileDifference]
+    lost: list[str] = Field([], description="Digests of layers that the registry lost.")
 
 
 class Verification(Job):

@@ -13,12 +13,12 @@ _NO = 1
 @click.argument("environment", metavar="NS/NAME[:VERSION]")
 @as_json
 def verify(environment: str, json_: bool) -> int:
-    """Build a version again from its lock and compare the digests; 1 if they differ."""
+    """Build a version again from its lock and compare the digests; 1 if not equal or not whole."""
     from kitbag.client import Client
 
     with Client() as client:
         verdict = client.verify(environment)
-    equal = bool(verdict["equal"])
+    equal, lost = bool(verdict["equal"]), verdict.get("lost") or []
     name = f"{verdict['environment']}:{verdict['version']}"
     if json_:
         print_json(verdict)
@@ -32,7 +32,11 @@ def verify(environment: str, json_: bool) -> int:
                 click.echo(clean(f"    {file}"))
         if not verdict["layers"]:
             click.echo("  all layers are equal: only the config differs")
-    return 0 if equal else _NO
+    for digest in [] if json_ else lost:
+        click.echo(clean(f"  the registry lost the layer {digest}"))
+    if lost and not json_:
+        click.echo("  a build with --upgrade puts back what is in the same layers then")
+    return 0 if equal and not lost else _NO
 
 
 @click.command()

@@ -13,7 +13,7 @@ import pytest
 from rig.front import Answer, Asked, Front
 from rig.registry import Registry
 
-from builder import layered, stored
+from builder import layered, stored, verify
 from builder.errors import BaseNotFoundError, StoreRefusedError
 from builder.index import MemoryIndex
 from builder.model import Base, Image, Lock
@@ -178,6 +178,25 @@ def test_a_manifest_that_was_deleted_is_named_and_the_next_build_puts_it_back(
     again, stats = builder.build(lock, base, tools, f"{repo}/one")
     assert (again.digest, stats.bytes_downloaded) == (image.digest, 0)
     assert stored.read(store, f"{repo}/one", image.digest).digest == image.digest
+
+
+def test_verification_names_what_the_registry_lost_though_it_says_otherwise(
+    builder: Any,
+    registry: Registry,
+    store: RegistryStore,
+    repo: str,
+    put_base: Callable[..., Base],
+    lock_of: Callable[..., Lock],
+    few_wheels: list[Path],
+    tmp_path: Path,
+) -> None:
+    base, lock, tools = put_base(store, f"{repo}/base"), lock_of(few_wheels), builder.tools(store)
+    image, _ = builder.build(lock, base, tools, f"{repo}/one")
+    found = stored.read(store, f"{repo}/one", image.digest)
+    victim = packages(image)[1]
+    drop(registry, f"{repo}/one", victim)
+    verdict = verify.verify(found, lock, base, f"{repo}/one", tools, tmp_path / "verify")
+    assert verdict == verify.Verdict(True, image.digest, image.digest, (), (victim,))
 
 
 def test_two_registries_of_one_index_are_told_apart(
