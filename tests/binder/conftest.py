@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 from conftest import needed
 from rig.docker import CA_BUNDLE, DockerEngine
+from rig.process import Daemon
 from rig.registry import Registry
 from rig.wheels import WheelFactory, wheel_factory
 
@@ -64,6 +67,15 @@ class Workshop:
     def close(self) -> None:
         self.kit.close()
         self.catalog.dispose()
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The settings as variables, for worker processes."""
+        given = self.settings.model_dump(exclude_unset=True, exclude_none=True, mode="json")
+        return {
+            f"KITBAG_{key.upper()}": ",".join(value) if isinstance(value, list) else str(value)
+            for key, value in given.items()
+        }
 
     def ask(self, files: Mapping[str, str], name: str = "alice/repo", **more: Any) -> str:
         """Commit a request for these files as the API does; returns the build's id."""
@@ -161,3 +173,27 @@ def make_workshop(
 @pytest.fixture(scope="session")
 def workshop(make_workshop: Callable[..., Workshop]) -> Workshop:
     return make_workshop()
+
+
+@pytest.fixture
+def start_worker(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
+    """Starts `kitbag-server worker` with these variables; killed at the end."""
+    started: list[Daemon] = []
+
+    def start(variables: Mapping[str, str], *arguments: str) -> Daemon:
+        log = tmp_path / f"worker-{len(started)}.log"
+        daemon = Daemon(
+            [str(Path(sys.executable).parent / "kitbag-server"), "worker", *arguments],
+            log=log,
+            ready=lambda: " ready." in log.read_text(errors="replace"),
+            timeout_s=90,
+            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "C_FORCE_ROOT": "1"}
+            | dict(variables),
+        )
+        started.append(daemon)
+        daemon.start()
+        return daemon
+
+    yield start
+    for daemon in started:
+        daemon.stop(timeout_s=30)

@@ -8,11 +8,12 @@ from collections.abc import Callable
 
 import pytest
 import redis
+from rig.process import Daemon
 from rig.redis import RedisServer
 
 from catalog import builds
 from catalog.engine import reading, writing
-from catalog.states import BuildState
+from catalog.states import ENDED, BuildState
 from worker import leftovers
 from worker.app import ENGINE_QUEUE
 from worker.services import ENGINE_ALIVE
@@ -70,6 +71,34 @@ def test_a_worker_without_an_engine_hands_the_build_to_one_that_has_it(
     anybody, special = leftovers.waiting(site.kit)
     assert (anybody, special) == ([], [build])
     assert ENGINE_QUEUE == "engine"
+
+
+def test_a_worker_with_an_engine_takes_what_another_hands_on(
+    make_workshop: Callable[..., Workshop],
+    redis_server: RedisServer,
+    start_worker: Callable[..., Daemon],
+):
+    """Both are processes of their own, as an operator starts them."""
+    site = make_workshop(broker_url=f"{redis_server.url.rpartition('/')[0]}/14", sweep_s=0.5)
+    able = site.variables
+    unable = {**able, "KITBAG_ENGINE": "none"}
+    start_worker(able)
+    with redis.Redis.from_url(site.settings.broker_url) as broker:
+        deadline = time.monotonic() + 30
+        while not broker.exists(ENGINE_ALIVE):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    start_worker(unable, "--queues", "layered")
+    build = site.ask({"postBuild": "#!/bin/sh\necho done > made\n"}, "handed/over")
+    deadline = time.monotonic() + 90
+    while True:
+        with reading(site.catalog) as session:
+            row = builds.get(session, build)
+        if row.state in ENDED:
+            break
+        assert time.monotonic() < deadline, site.log(build)
+        time.sleep(0.2)
+    assert row.state is BuildState.READY, row.error
 
 
 def test_an_engine_that_is_away_is_named(make_workshop: Callable[..., Workshop]):

@@ -36,7 +36,7 @@ def quiet(_: Step) -> None:
     pass
 
 
-def described(site: Site, text: str, environment: str = "alice/gan", **more: Any) -> dict[str, Any]:
+def described(site: Site, text: str = "", environment: str = "alice/gan", **more: Any) -> dict[str, Any]:
     source = {"files": {"requirements.txt": text}}
     asked = parse({"environment": environment, "source": source} | more)
     folder = site.kit.scratch.path / f"plan-{len(list(site.kit.scratch.path.iterdir()))}"
@@ -194,3 +194,19 @@ def test_packages_for_two_majors_of_cuda_are_neither_planned_nor_built(cuda_site
     assert failed.state is BuildState.FAILED
     assert failed.error is not None and failed.error["type"] == "config-conflict"
     assert cuda_site.made("torch", accelerator="cuda").accelerator == "cuda"
+
+
+def test_a_plan_says_what_the_binder_way_needs_and_that_nobody_can_do_it(make_site: Make) -> None:
+    site = make_site(broker_url="redis://127.0.0.1:9/0", binder_packages=())
+    files = {"requirements.txt": "two\n", "apt.txt": "hello\n", "postBuild": "#!/bin/sh\n"}
+    told = described(site, source={"files": files})
+    assert (told["way"], told["files"]) == ("binder", ["requirements.txt", "apt.txt", "postBuild"])
+    assert [p["name"] for p in told["packages"]] == ["one", "pip", "two"]
+    assert any("this server has none" in each for each in told["warnings"])
+
+
+def test_a_plan_of_a_dockerfile_names_what_it_builds_on(make_site: Make) -> None:
+    site = make_site(broker_url="redis://127.0.0.1:9/0")
+    told = described(site, source={"files": {"Dockerfile": "ARG V=3\nFROM python:${V}\n"}})
+    assert (told["way"], told["python"], told["packages"]) == ("binder", None, [])
+    assert told["base"] == {"name": "Dockerfile", "image": "python:3", "digest": ""}
