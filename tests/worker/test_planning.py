@@ -36,7 +36,9 @@ def quiet(_: Step) -> None:
     pass
 
 
-def described(site: Site, text: str = "", environment: str = "alice/gan", **more: Any) -> dict[str, Any]:
+def described(
+    site: Site, text: str = "", environment: str = "alice/gan", **more: Any
+) -> dict[str, Any]:
     source = {"files": {"requirements.txt": text}}
     asked = parse({"environment": environment, "source": source} | more)
     folder = site.kit.scratch.path / f"plan-{len(list(site.kit.scratch.path.iterdir()))}"
