@@ -187,8 +187,8 @@ class Worker:
             lock='lock-version = "1.0"\n',
             packages=packages,
             layers=[
-                {"digest": f"sha256:{number:064}", "size_bytes": 5, "packages": [package["name"]]}
-                for number, package in enumerate(packages)
+                {"digest": f"sha256:{number:064}", "size_bytes": 5, "packages": held}
+                for number, held in enumerate([[], [], *([p["name"]] for p in packages), []])
             ],
         )
         stats = {

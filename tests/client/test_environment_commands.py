@@ -69,7 +69,9 @@ def test_a_version_is_shown_with_packages_and_layers(kitbag, server, versions):
     shown = kitbag("show", "env/gan:2", env=server.env).stdout
     assert f"image        {versions[1]}\n" in shown
     assert "six      2        1.0 kB\n" in shown
-    assert "LAYER" in shown
+    layers = shown.partition("LAYER")[2].splitlines()[1:]
+    held = [line.partition(" B ")[2].strip() for line in layers]
+    assert held == ["(the base)", "(an empty environment)", "six", "(the lock)"]
     found = json.loads(kitbag("show", "env/gan:2", "--json", env=server.env).stdout)
     assert found["packages_list"] == [{"name": "six", "version": "2", "size_bytes": 1000}]
 
@@ -106,7 +108,8 @@ def test_the_biggest_packages_are_drawn_as_bars(capsys):
 def test_show_sizes_adds_up(kitbag, server, versions):
     lines = kitbag("show", "env/gan:2", "--sizes", env=server.env).stdout.splitlines()
     assert lines[0].startswith("six    1.0 kB  ████")
-    assert lines[-1].startswith("env/gan:2: 1 package, 1.0 kB of wheels; with its base")
+    assert lines[-1].startswith("env/gan:2: 1 package, 1.0 kB of wheels; 147.0 MB to pull: ")
+    assert lines[-1].endswith(" of packages as installed, on a base of 15 B")
 
 
 def test_a_rollback_is_a_new_version_with_the_old_image(kitbag, server, versions):

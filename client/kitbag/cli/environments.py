@@ -117,8 +117,8 @@ def show(environment: str, sizes: bool, json_: bool) -> None:
         print_table(
             ("LAYER", "SIZE", "HOLDS"),
             (
-                (short(layer.digest), size(layer.size_bytes), _holds(layer.packages))
-                for layer in version.layers
+                (short(layer.digest), size(layer.size_bytes), held)
+                for layer, held in zip(version.layers, _held(version), strict=True)
             ),
         )
 
@@ -132,15 +132,29 @@ def _draw_sizes(version: Version) -> None:
     if others:
         click.echo(f"and {counted(len(others), 'package')} of {size(sum(s for _, s in others))}")
     base = sum(layer.size_bytes for layer in version.layers if not layer.packages)
+    wheels, above = sum(weight for _, weight in known), version.size_bytes - base
     click.echo(
-        f"{version.name}: {counted(len(known), 'package')}, {size(sum(s for _, s in known))} of"
-        f" wheels; with its base ({size(base)}) {size(version.size_bytes)} to pull"
+        f"{version.name}: {counted(len(known), 'package')}, {size(wheels)} of wheels; "
+        f"{size(version.size_bytes)} to pull: {size(above)} of packages as installed, "
+        f"on a base of {size(base)}"
     )
 
 
 def _origin(version: Version) -> str:
     origin = version.json.get("rebased_from")
     return f"rebased from version {origin}" if origin else ""
+
+
+def _held(version: Version) -> list[str]:
+    """What each layer holds, from the bottom up: the base, an empty environment, packages, the
+    lock; a binder image's layers have no such order."""
+    held = [_holds(layer.packages) for layer in version.layers]
+    first = next((number for number, text in enumerate(held) if text), 0)
+    if first:
+        held[: first - 1] = ["(the base)"] * (first - 1)
+        held[first - 1] = "(an empty environment)"
+        held[-1] = held[-1] or "(the lock)"
+    return held
 
 
 def _holds(packages: tuple[str, ...]) -> str:
