@@ -1,0 +1,234 @@
+"""How the cost grows: with the packages of an environment, and with the environments of a store.
+
+    python bench/growth.py [packages] [environments] [--counts 10,100,300,1000] [--json FILE]
+
+Both work on generated wheels from an index on loopback: a few modules of Python's own library and
+data that doesn't compress, with sizes spread as those of 310 real wheels are (cut at 1 or 3 MB).
+
+`packages` builds environments of so many packages, each on a server and a registry of its own, and
+compares with `uv pip sync` of the same pins with a cold cache, bytecode compiled on both sides.
+`environments` builds environments of 50 packages, 45 of which all of them share and 5 of which are
+drawn from 500, and compares what the registry holds with the sum of the images, the base in
+neither. Quote the ratios: the machine is shared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import statistics
+import sys
+import sysconfig
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "tests")]
+
+from notebook import Kitbag, kitbag  # noqa: E402
+from peers.index import fill, local_index  # noqa: E402
+from peers.memory import watched  # noqa: E402
+from peers.uv import UvPeer  # noqa: E402
+from rig.registry import Factory, Registry, registry_factory  # noqa: E402
+from rig.wheels import WheelFactory  # noqa: E402
+from torch import SEEDS, UV, settled  # noqa: E402
+
+ROWS = ("packages", "environments")
+SIZES_KIB = (1, 12, 18, 35, 60, 94, 142, 238, 431, 900, 1_400, 2_900)
+"""About what every twentieth wheel of tests/builder/layers/real-wheels.txt has, up to 3 MB."""
+SMALL_KIB = SIZES_KIB[:-2]
+MODULES, MODULE_BYTES = 4, 16 << 10
+ONE_MORE = 5
+PACKAGES, SHARED, POOL = 50, 45, 500
+AT_ONCE = 4
+
+
+class Wheels:
+    """Makes packages into a folder, the same ones at every run."""
+
+    def __init__(self, folder: Path) -> None:
+        self._factory = WheelFactory(folder, 0)
+        library = Path(sysconfig.get_path("stdlib")).glob("*.py")
+        self._modules = sorted(path for path in library if path.stat().st_size <= MODULE_BYTES)
+
+    def make(self, name: str, sizes_kib: tuple[int, ...]) -> str:
+        """Write one wheel; returns the line that asks for it."""
+        chance = random.Random(name)
+        package = name.replace("-", "_")
+        files: dict[str, str | bytes] = {
+            f"{package}/{path.name}": path.read_bytes()
+            for path in chance.sample(self._modules, MODULES)
+        }
+        size = round(chance.choice(sizes_kib) * 1024 * chance.uniform(0.7, 1.4))
+        files |= {f"{package}/__init__.py": "", f"{package}/data.bin": chance.randbytes(size)}
+        self._factory.wheel(name, files=files)
+        return f"{name}==1.0"
+
+
+def measure_packages(
+    make_registry: Factory, folder: Path, index: str, wanted: list[str], more: list[str]
+) -> dict[str, Any]:
+    """One size of environment: Kitbag cold and with one package more, uv cold."""
+    pins = folder / "pins.txt"
+    pins.write_text("\n".join([f"--index-url {index}", *wanted, ""]))
+    with settled(folder / "uv") as own:
+        uv_s = UvPeer(UV, own, bytecode=True).sync(pins).total_s
+    found: dict[str, Any] = {"packages": len(wanted), "uv_s": uv_s}
+    with (
+        settled(folder / "kitbag") as own,
+        kitbag(own, make_registry().host, bytecode=True) as server,
+        watched(server.pid) as peaks,
+    ):
+        found["cold_s"], build = server.build("\n".join(wanted), "bench/growth")
+        found["image_bytes"] = build["stats"]["image_bytes"]
+        times, moved = [], []
+        for package in more:
+            took, build = server.build("\n".join([*wanted, package]), "bench/growth")
+            times.append(took)
+            moved.append(build["stats"]["bytes_moved"])
+        found["layers"] = len(server.version("bench/growth")["layers"])
+    found["one_more_s"] = statistics.median(times)
+    found["one_more_moved_bytes"] = max(moved)
+    found["peak_rss_mb"] = peaks.megabytes
+    return found
+
+
+def measure_environments(
+    server: Kitbag, registry: Registry, counts: list[int], shared: list[str], pool: list[str]
+) -> list[dict[str, Any]]:
+    """What so many environments take: stored in the registry, against the sum of their images."""
+    before = registry.blobs()
+    found: list[dict[str, Any]] = []
+    seconds: list[float] = []
+    images_bytes = 0
+
+    def one(number: int) -> tuple[float, int]:
+        own = random.Random(number).sample(pool, PACKAGES - SHARED)
+        name = f"bench/environment-{number}"
+        took, _ = server.build("\n".join([*shared, *own]), name)
+        layers = server.version(name)["layers"]
+        return took, sum(each["size_bytes"] for each in layers if each["digest"] not in before)
+
+    with ThreadPoolExecutor(AT_ONCE) as executor:
+        done = 0
+        for count in counts:
+            for took, size in executor.map(one, range(done, count)):
+                seconds.append(took)
+                images_bytes += size
+            done = count
+            stored = registry.blobs()
+            found.append(
+                {
+                    "environments": count,
+                    "images_bytes": images_bytes,
+                    "stored_bytes": sum(stored.values()) - sum(before.values()),
+                    "blobs": len(stored) - len(before),
+                    "last_ten_p50_s": statistics.median(seconds[-10:]),
+                }
+            )
+    return found
+
+
+def table_of_packages(rows: list[dict[str, Any]]) -> str:
+    """Cold with Kitbag and uv, cold a package, one more package, and the largest process."""
+    heads = [
+        "packages",
+        "image",
+        "Kitbag",
+        "uv",
+        "ratio",
+        "each",
+        "more",
+        "moved",
+        "layers",
+        "largest",
+    ]
+    lines = [
+        f"| {' | '.join(heads)} | largest |",
+        "|---:|" + "---:|" * 9,
+    ]
+    for row in rows:
+        each = (
+            f"{row['packages']:,}",
+            f"{row['image_bytes'] / 1e6:.0f} MB",
+            f"{row['cold_s']:.2f} s",
+            f"{row['uv_s']:.2f} s",
+            f"{row['cold_s'] / row['uv_s']:.2f}",
+            f"{1000 * row['cold_s'] / row['packages']:.0f} ms",
+            f"{row['one_more_s']:.2f} s",
+            f"{row['one_more_moved_bytes'] / 1e6:.2f} MB",
+            str(row["layers"]),
+            f"{max(row['peak_rss_mb'].values()):.0f} MB",
+        )
+        lines.append(f"| {' | '.join(each)} |")
+    return "\n".join(lines)
+
+
+def table_of_environments(rows: list[dict[str, Any]]) -> str:
+    """A row for each count; a build's time is the median of the last ten, four at once."""
+    lines = [
+        "| environments | sum of the images | stored | ratio | stored for each | a build, p50 |",
+        "|---:|" + "---:|" * 5,
+    ]
+    for row in rows:
+        each = (
+            f"{row['environments']:,}",
+            f"{row['images_bytes'] / 1e6:,.0f} MB",
+            f"{row['stored_bytes'] / 1e6:,.0f} MB",
+            f"{row['stored_bytes'] / row['images_bytes']:.3f}",
+            f"{row['stored_bytes'] / 1e6 / row['environments']:.1f} MB",
+            f"{row['last_ten_p50_s']:.2f} s",
+        )
+        lines.append(f"| {' | '.join(each)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("rows", nargs="*", help=f"of {', '.join(ROWS)}; both unless given")
+    parser.add_argument("--counts", help="how many, such as 10,100; else as in issue 3")
+    parser.add_argument("--json", type=Path, help="where every figure is kept from run to run")
+    chosen = parser.parse_args()
+    if unknown := set(chosen.rows) - set(ROWS):
+        parser.error(f"there is no row {min(unknown)!r}: {', '.join(ROWS)}")
+    before = chosen.json and chosen.json.exists()
+    found: dict[str, Any] = json.loads(chosen.json.read_text()) if before else {}
+    for row in chosen.rows or ROWS:
+        first = 10 if row == "packages" else 1
+        usual = f"{first},{'10,100' if first == 1 else '100,300'},1000"
+        counts = sorted({int(count) for count in (chosen.counts or usual).split(",")})
+        with tempfile.TemporaryDirectory() as name, registry_factory() as make_registry:
+            folder = Path(name)
+            fill(folder / "wheels", SEEDS)
+            made = Wheels(folder / "wheels")
+            if row == "packages":
+                wanted = [made.make(f"package-{n}", SMALL_KIB) for n in range(counts[-1])]
+                more = [made.make(f"one-more-{n}", (20,)) for n in range(ONE_MORE)]
+            else:
+                wanted = [made.make(f"shared-{n}", SIZES_KIB) for n in range(SHARED)]
+                more = [made.make(f"pool-{n}", SIZES_KIB) for n in range(POOL)]
+            with local_index(folder / "wheels") as index:
+                os.environ["KITBAG_INDEX_URL"] = index
+                if row == "packages":
+                    found[row] = [
+                        measure_packages(make_registry, folder, index, wanted[:count], more)
+                        for count in counts
+                    ]
+                else:
+                    registry = make_registry()
+                    with kitbag(folder / "kitbag", registry.host, bytecode=True) as server:
+                        found[row] = measure_environments(server, registry, counts, wanted, more)
+        if chosen.json:
+            chosen.json.write_text(json.dumps(found, indent=2) + "\n")
+    if "packages" in found:
+        print(table_of_packages(found["packages"]))
+    if "environments" in found:
+        print(table_of_environments(found["environments"]))
+
+
+if __name__ == "__main__":
+    main()
