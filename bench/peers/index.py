@@ -1,9 +1,10 @@
 """A package index on loopback: the same wheels for every side of a measurement, and no network.
 
-    python bench/peers/index.py FOLDER
+    python bench/peers/index.py FOLDER [LINE_MB_S]
 
 serves the wheels of a folder (PEP 691 pages, PEP 658 metadata) and prints the address; `fill` puts
-them there. What a run measures is then the work, not the line to PyPI.
+them there. What a run measures is then the work, not the line to PyPI; or, with a speed, the work
+beside a line that always has that one, shared by all downloads.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import json
 import re
 import subprocess
 import sys
+import threading
+import time
 import zipfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -25,6 +28,7 @@ import uv
 
 _JSON = "application/vnd.pypi.simple.v1+json"
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
+_PIECE_BYTES = 1 << 20
 
 
 def fill(folder: Path, requirements: Sequence[str]) -> None:
@@ -44,9 +48,9 @@ def fill(folder: Path, requirements: Sequence[str]) -> None:
 
 
 @contextmanager
-def local_index(folder: Path) -> Iterator[str]:
+def local_index(folder: Path, line_mb_s: int | None = None) -> Iterator[str]:
     """The address of an index of the folder's wheels, served by a process of its own."""
-    command = [sys.executable, __file__, str(folder)]
+    command = [sys.executable, __file__, str(folder), *([str(line_mb_s)] if line_mb_s else [])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -59,10 +63,27 @@ def _wheels(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.whl"))
 
 
+class _Line:
+    """A line of a speed in bytes a second; whoever sends over it waits for those before."""
+
+    def __init__(self, speed: float) -> None:
+        self._speed = speed
+        self._free_at = 0.0
+        self._lock = threading.Lock()
+
+    def send(self, size_bytes: int) -> None:
+        """Return when so many bytes would have gone over it."""
+        with self._lock:
+            self._free_at = max(self._free_at, time.monotonic()) + size_bytes / self._speed
+            left = self._free_at - time.monotonic()
+        time.sleep(max(0.0, left))
+
+
 class _Index(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     pages: dict[str, bytes]
     folder: Path
+    line: _Line
 
     def do_HEAD(self) -> None:
         self.do_GET()
@@ -100,7 +121,10 @@ class _Index(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "GET":
             with path.open("rb") as file:
-                self.connection.sendfile(file, start, end - start)
+                for at in range(start, end, _PIECE_BYTES):
+                    size = min(_PIECE_BYTES, end - at)
+                    self.line.send(size)
+                    self.connection.sendfile(file, at, size)
 
     def log_message(self, *_: object) -> None:
         """Nothing: a run asks for hundreds of files."""
@@ -139,7 +163,8 @@ def _pages(folder: Path) -> dict[str, bytes]:
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    handler = type("Index", (_Index,), {"pages": _pages(folder), "folder": folder})
+    line = _Line(int(sys.argv[2]) * 1e6 if len(sys.argv) > 2 else float("inf"))
+    handler = type("Index", (_Index,), {"pages": _pages(folder), "folder": folder, "line": line})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     print(f"http://127.0.0.1:{server.server_port}/simple", flush=True)
