@@ -183,7 +183,7 @@ def table_of_packages(rows: list[dict[str, Any]]) -> str:
         "largest",
     ]
     lines = [
-        f"| {' | '.join(heads)} | largest |",
+        f"| {' | '.join(heads)} |",
         "|---:|" + "---:|" * 9,
     ]
     for row in rows:
