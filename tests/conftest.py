@@ -16,6 +16,8 @@ import pytest
 from hypothesis import settings
 from playwright.sync_api import Browser
 from rig.browser import chromium
+from rig.buildkit import BuildKit
+from rig.buildkit import buildkit as start_buildkit
 from rig.cluster import Cluster
 from rig.cluster import cluster as start_cluster
 from rig.disk import disk_factory
@@ -185,6 +187,13 @@ def make_docker_engine() -> Iterator[Callable[..., DockerEngine]]:
             return stack.enter_context(part(start_docker_engine(data)))
 
         yield make
+
+
+@pytest.fixture(scope="session")
+def buildkit_daemon() -> Iterator[BuildKit]:
+    """A BuildKit daemon (`.address`) and the folder of its client for PATH (`.programs`)."""
+    with part(start_buildkit()) as daemon:
+        yield daemon
 
 
 @pytest.fixture(scope="session")

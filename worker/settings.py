@@ -79,12 +79,10 @@ class WorkerSettings(QueueSettings):
         "gzip", description="How layers are packed, unless a request says otherwise."
     )
 
-    engine: Literal["docker", "none"] = Field(
+    engine: Literal["docker", "buildkit", "none"] = Field(
         "none", description="The kind of container engine, if any."
     )
-    engine_address: str = Field(
-        "unix:///var/run/docker.sock", description="unix:///PATH or tcp://HOST:PORT."
-    )
+    engine_address: str = Field("", description="unix:///PATH or tcp://HOST:PORT.")
     engine_certs: Path | None = Field(None, description="ca.pem, cert.pem and key.pem, for TLS.")
     engine_builder: Literal["auto", "buildkit", "classic"] = Field(
         "auto", description="What a Docker Engine builds with."

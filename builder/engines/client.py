@@ -66,7 +66,7 @@ class Client:
             *program,
             "build",
             f"--tag={tag}",
-            f"--file={_dockerfile(job)}",
+            f"--file={dockerfile_of(job)}",
             f"--network={'none' if job.limits.network is Network.NONE else network}",
             *(f"--label={key}={value}" for key, value in sorted(job.labels.items())),
             *(f"--build-arg={key}={value}" for key, value in sorted(arguments.items())),
@@ -97,11 +97,9 @@ class Client:
 
 def find_client(wanted: Builder) -> Client:
     """The client programs that this machine has; EngineUnreachableError if they can't do it."""
-    docker = shutil.which("docker")
-    for path in ("/usr/bin/docker",):
-        # The client of the engine's own package needs no plugin.
-        if Path(path).exists() and _plugin() is None:
-            docker = path
+    # The client of the engine's own package, where there is one, needs no plugin.
+    own = "/usr/bin/docker"
+    docker = own if _plugin() is None and Path(own).exists() else shutil.which("docker")
     if docker is None:
         raise EngineUnreachableError(
             "This worker has no docker program, which talks to the engine: install docker-cli."
@@ -159,7 +157,8 @@ def _classic(job: Job) -> list[str]:
     return more
 
 
-def _dockerfile(job: Job) -> Path:
+def dockerfile_of(job: Job) -> Path:
+    """The job's Dockerfile; InvalidSpecError if there is none, or it is outside of the context."""
     path = job.context / job.dockerfile
     inside = path.resolve().is_relative_to(job.context.resolve())
     if not inside or not path.is_file():

@@ -24,7 +24,7 @@ from builder.engines.archive import ingest_archive, read_back, write_archive
 from builder.engines.client import Builder, Client, find_client, marked
 from builder.engines.failures import failure
 from builder.engines.logins import config_folder
-from builder.engines.logs import Redactor
+from builder.engines.logs import Redactor, secret_texts
 from builder.engines.process import Clock, run_lines
 from builder.engines.protocol import OUT, Job, Limit
 from builder.engines.watch import DiskWatch
@@ -46,7 +46,6 @@ BUILDS = "kitbag.dev/build"
 BASES = "kitbag.dev/base"
 
 _REMEMBERED = 50
-_SECRET_BYTES = 1 << 20
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -203,7 +202,7 @@ class _Run:
         command = self.client.build(
             job, tag, network=self.network, arguments=arguments, cache=cache
         )
-        secrets = [_text(path) for path in job.secrets.values()]
+        secrets = secret_texts(job.secrets.values())
         watch = DiskWatch(self.api, job.id, job.limits.disk_bytes)
         self._command(command, config=self.anonymous, secrets=secrets, probe=watch.check)
         made = self.api.image(tag)
@@ -332,8 +331,3 @@ def _pushed_names(api: EngineApi, name: str) -> list[str]:
     """Names that an image got to be pushed under, which a killed worker left."""
     tags = (api.image(name) or {}).get("RepoTags") or ()
     return [str(each) for each in tags if re.search(r":(?:image-[0-9a-f]{16}|cache)$", str(each))]
-
-
-def _text(path: Path) -> str:
-    with path.open("rb") as file:
-        return file.read(_SECRET_BYTES).decode(errors="replace")

@@ -58,7 +58,7 @@ def failure(
     if status is None:
         reason = re.sub(r"^(?:ERROR|Error|error)(?:: | response from daemon: )", "", last)
         return EngineBuildError(
-            f"The container engine can't build this: {reason[:_MAX_SAID] or 'it gave no reason'}"
+            f"The container engine can't build this: {_short(reason) or 'it gave no reason'}"
         )
     code = int(status[1])
     if code == KILLED and limits.memory_bytes and Limit.MEMORY in honoured:
@@ -76,3 +76,10 @@ def failure(
         "log say why.",
         **extra,
     )
+
+
+def _short(reason: str) -> str:
+    """What is long begins with a name, said twice, and ends with the cause."""
+    if len(reason) <= _MAX_SAID:
+        return reason
+    return f"{reason[: _MAX_SAID // 3]} … {reason[-2 * _MAX_SAID // 3 :]}"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 HIDDEN = "****"
 MAX_LINE = 4000
 HEAD_BYTES = 512 << 10
 TAIL_BYTES = 512 << 10
 
+_SECRET_BYTES = 1 << 20
 _MIN_SECRET = 4
 # Shorter values would hide half of every line; nobody's token is that short.
 
@@ -30,6 +32,20 @@ _HEADER = re.compile(r"(?i)(authorization:\s*(?:basic|bearer|token)\s+)\S+")
 _CONTROL = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0b-\x1f\x7f]"
 )
+
+
+def secret_texts(files: Iterable[Path]) -> list[str]:
+    """What must not be shown of files that steps mount: all of each, but for certificates.
+
+    Those are public, and a site's authorities are thousands of lines to look for in every line.
+    """
+    texts = []
+    for path in files:
+        with path.open("rb") as file:
+            text = file.read(_SECRET_BYTES).decode(errors="replace")
+        if "-----BEGIN CERTIFICATE-----" not in text or "PRIVATE KEY" in text:
+            texts.append(text)
+    return texts
 
 
 class Redactor:

@@ -70,6 +70,11 @@ class LayoutStore:
     def name(self) -> str:
         return self._name
 
+    @property
+    def root(self) -> Path:
+        """The folder of the layout."""
+        return self._root
+
     def reference(self, repo: str, digest: str) -> str:
         named = f"{check_repo(repo)}@{check_digest(digest)}"
         return f"{self._host}/{named}" if self._host else f"oci:{self._root}:{named}"

@@ -86,7 +86,7 @@ def test_a_build_can_not_start_from_what_only_the_operator_may_see(in_registry: 
     private = in_registry.build("RUN echo private > /private", repo="other/private")
     in_registry.engine._api.remove_image(private.reference)
     (job.context / "Dockerfile").write_text(f"FROM {private.reference}\nRUN cat /private\n")
-    with pytest.raises(EngineBuildError):
+    with pytest.raises(EngineBuildError, match=r"(?i)unauthorized|authoriz|basic auth|401"):
         in_registry.run(job)
 
 

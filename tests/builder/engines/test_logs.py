@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder.engines.logs import HIDDEN, LogSink, Redactor
+from builder.engines.logs import HIDDEN, LogSink, Redactor, secret_texts
 
 
 @pytest.mark.parametrize(
@@ -43,6 +45,14 @@ def test_a_well_known_token_is_not_shown(token: str) -> None:
 def test_each_line_of_a_key_is_hidden_and_short_values_are_not() -> None:
     redact = Redactor(["-----BEGIN\nabcdefgh\nijklmnop\n", "no"])
     assert redact("abcdefgh and no") == f"{HIDDEN} and no"
+
+
+def test_certificates_are_public_and_all_other_files_are_not(tmp_path: Path) -> None:
+    (tmp_path / "ca").write_text("-----BEGIN CERTIFICATE-----\nabc\n-----END CERTIFICATE-----\n")
+    (tmp_path / "key").write_text("-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n")
+    (tmp_path / "token").write_text("t0ken")
+    found = secret_texts(tmp_path / name for name in ("ca", "key", "token"))
+    assert found == [(tmp_path / "key").read_text(), "t0ken"]
 
 
 def test_ordinary_lines_stay_as_they_are() -> None:
