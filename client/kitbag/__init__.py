@@ -80,6 +80,13 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
+def load_ipython_extension(ipython: Any) -> None:  # noqa: ANN401 - IPython's shell
+    """`%load_ext kitbag` in a notebook brings `%kitbag save`."""
+    from kitbag.magic import load
+
+    load(ipython)
+
+
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - any of the names above
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -17,6 +17,12 @@ from urllib.parse import urlsplit
 from kitbag.errors import KitbagError
 
 DEFAULT_URL = "http://127.0.0.1:8484"
+CLUSTER_URL = "http://kitbag-api.kitbag.svc:8484"
+"""Where the server is in a cluster, when nothing else says so: release and namespace `kitbag`."""
+PROJECTED_TOKEN = Path("/var/run/secrets/kitbag/token")
+"""A token that a pod's own volume projects for Kitbag alone."""
+ACCOUNT_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+"""The token of a pod's service account."""
 
 _MAX_BYTES = 64 * 1024
 # What `save` writes: TOML whose basic strings are also JSON strings. Python 3.10 has no tomllib.
@@ -47,21 +53,47 @@ def path() -> Path:
 def load(url: str | None = None, token: str | None = None) -> Config:
     """The configuration in force: each value from the first place that has it.
 
-    The places are the arguments, KITBAG_URL and KITBAG_TOKEN, the file, the default. A token of the
-    file is for the URL of the file: it is not shown to any other server.
+    The places are the arguments, KITBAG_URL and KITBAG_TOKEN, the file, the default: in a pod the
+    cluster's own Kitbag, elsewhere this machine. A token of the file is for the URL of the file: it
+    is not shown to any other server. Without any other token a pod's own is shown, to a server that
+    KITBAG_URL or the cluster names: that of KITBAG_TOKEN_FILE, else PROJECTED_TOKEN, else, to a
+    service of the cluster, ACCOUNT_TOKEN.
     """
-    url = url or os.environ.get("KITBAG_URL") or None
+    told = os.environ.get("KITBAG_URL") or None
+    by_platform = url is None
+    url = url or told
     # A secret out of a file often ends with a line end.
     token = (token or os.environ.get("KITBAG_TOKEN") or "").strip() or None
     saved = None if url and token else read(path())
     if url is None:
-        url = saved.url if saved else DEFAULT_URL
+        in_pod = bool(os.environ.get("KUBERNETES_SERVICE_HOST"))
+        url = saved.url if saved else CLUSTER_URL if in_pod else DEFAULT_URL
+        by_platform = saved is None and in_pod
     url = checked(url)
     if token is None and saved and saved.url == url:
         token = saved.token
+    if token is None and by_platform:
+        token = _pods_token(url)
     if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
         raise KitbagError("the token has characters that no token has: copy it once more")
     return Config(url, token)
+
+
+def _pods_token(url: str) -> str | None:
+    """The token of the pod that this is, None outside of one; KitbagError if it can't be read.
+
+    That of the service account opens the cluster's API as well, so it stays in the cluster.
+    """
+    given = os.environ.get("KITBAG_TOKEN_FILE")
+    files = [Path(given)] if given else [PROJECTED_TOKEN]
+    host = urlsplit(url).hostname or ""
+    if not given and host.endswith((".svc", ".svc.cluster.local")):
+        files.append(ACCOUNT_TOKEN)
+    file = next((file for file in files if file.exists()), None)
+    try:
+        return file.read_text(errors="replace").strip() or None if file else None
+    except OSError as error:
+        raise KitbagError(f"{file} can't be read: {error.strerror}") from error
 
 
 def kinds() -> Path | None:

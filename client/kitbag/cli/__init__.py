@@ -12,7 +12,7 @@ import sys
 import click
 
 from kitbag import __version__
-from kitbag.cli import bases, builds, environments, kinds, login, manifests
+from kitbag.cli import bases, builds, capture, environments, kinds, login, manifests
 from kitbag.cli.output import clean
 from kitbag.errors import KitbagError
 
@@ -35,6 +35,7 @@ for _command in (
     builds.plan,
     builds.logs,
     builds.cancel,
+    capture.capture,
     environments.resolve,
     environments.ls,
     environments.show,

@@ -101,14 +101,15 @@ def build(
     with Client() as client:
         begun = client.build(source, **asked)
         if not no_wait:
-            begun = _waited(client, begun, json_)
+            begun = waited(client, begun, json_)
     if json_:
         print_json(begun.json)
     else:
         click.echo(begun.id if no_wait else begun.image)
 
 
-def _waited(client: Client, begun: Build, json_: bool) -> Build:
+def waited(client: Client, begun: Build, json_: bool) -> Build:
+    """The build once it is ready, its progress shown on stderr; raises KitbagError."""
     from kitbag.builds import BuildState
     from kitbag.cli import progress
     from kitbag.errors import BuildFailedError, UnreachableError

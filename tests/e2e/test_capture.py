@@ -1,0 +1,203 @@
+"""The story: one more package, installed in a running notebook, reaches every other container."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from e2e.servers import Deployed
+from rig.docker import DockerEngine
+from rig.wheels import WheelFactory
+
+pytestmark = [pytest.mark.slow, pytest.mark.rig]
+
+CLIENT = Path(__file__).parents[2] / "client"
+SITE = sysconfig.get_paths()["purelib"]
+TFJOB = """\
+apiVersion: kubeflow.org/v1
+kind: TFJob
+metadata: {name: train}
+spec:
+  tfReplicaSpecs:
+    Worker:
+      template:
+        spec:
+          containers:
+          - name: tensorflow
+            image: old   # pinned by kitbag
+"""
+PIPELINE = """\
+deploymentSpec:
+  executors:
+    exec-train:
+      container:
+        image: old
+pipelineInfo: {name: p}
+schemaVersion: 2.1.0
+"""
+
+
+class Notebook:
+    """A container of an image, in which a user works; the platform mounted the client beside it."""
+
+    def __init__(self, docker: DockerEngine, container: str) -> None:
+        self.docker = docker
+        self.container = container
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return self.docker.docker("exec", self.container, *command, check=check)
+
+    def kitbag(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self.run("python", "-m", "kitbag", *arguments, check=False)
+
+
+@contextmanager
+def started(
+    docker: DockerEngine, image: str, server: Deployed, *options: str
+) -> Iterator[Notebook]:
+    container = docker.docker(
+        "run", "--detach", "--network=host",
+        f"--volume={CLIENT}:/platform/client:ro", f"--volume={SITE}:/platform/site:ro",
+        "--env=PYTHONPATH=/platform/client:/platform/site", f"--env=KITBAG_URL={server.url}",
+        *options, image, "sleep", "600",
+    ).stdout.strip()  # fmt: skip
+    try:
+        yield Notebook(docker, container)
+    finally:
+        docker.docker("rm", "--force", container)
+
+
+@pytest.fixture(scope="module")
+def built(deployed: Deployed, index: WheelFactory, docker_engine: DockerEngine) -> dict[str, Any]:
+    """Version 1 of hep/nb, pulled."""
+    index.wheel("humanize", "4.9.0", {"humanize.py": "def naturalsize(n): return f'{n} Bytes'\n"})
+    build: dict[str, Any] = deployed.build("hep/nb", "one==1.0", "two", "three")
+    docker_engine.docker("pull", build["image"])
+    return build
+
+
+def test_the_story(
+    built: dict[str, Any],
+    deployed: Deployed,
+    index: WheelFactory,
+    docker_engine: DockerEngine,
+    tmp_path: Path,
+) -> None:
+    with started(docker_engine, built["image"], deployed, "--env=NB_PREFIX=/notebook/hep/nb") as nb:
+        nothing = nb.kitbag("capture", "--check")
+        assert (nothing.returncode, nothing.stderr) == (0, ""), nothing.stderr
+        pip = ("python", "-m", "pip", "install", "--quiet", "--index-url", index.index_url)
+        nb.run(*pip, "humanize", "one==2.0")
+        nb.run("python", "-m", "pip", "uninstall", "--quiet", "--yes", "three")
+
+        shown = nb.kitbag("capture", "--check")
+        assert shown.returncode == 1
+        assert shown.stderr.splitlines() == [
+            "+ humanize 4.9.0",
+            "- three 1.0",
+            "~ one 1.0 -> 2.0",
+        ]
+        asks = nb.kitbag("capture")
+        assert asks.returncode == 2
+        assert "--yes" in asks.stderr
+
+        begun = time.monotonic()
+        saved = nb.kitbag("capture", "--yes")
+        print(f"saved in {time.monotonic() - begun:.1f} s")
+        assert saved.returncode == 0, saved.stderr
+        image = saved.stdout.strip()
+        assert image.partition("@")[0] == built["image"].partition("@")[0]
+        assert image != built["image"]
+        assert "kitbag pin . --env hep/nb:2 -i" in saved.stderr
+        again = nb.kitbag("capture", "--yes")
+        assert again.stdout.strip() == image  # nothing changed since: the same request
+
+    docker_engine.docker("pull", image)
+    done = docker_engine.run(
+        image, "python", "-c", "import humanize; print(humanize.naturalsize(3))"
+    )
+    assert done.stdout == "3 Bytes\n"
+    assert docker_engine.run(image, "python", "-c", "import three", check=False).returncode == 1
+    assert docker_engine.run(image, "one").stdout == "one 2.0\n"
+
+    (tmp_path / "train.yaml").write_text(TFJOB)
+    (tmp_path / "pipeline.yaml").write_text(PIPELINE)
+    pinned = subprocess.run(
+        [sys.executable, "-m", "kitbag", "pin", ".", "--env", "hep/nb:2", "-i"],
+        cwd=tmp_path, env={"KITBAG_URL": deployed.url, "HOME": str(tmp_path)}, check=False,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert pinned.returncode == 0, pinned.stderr
+    assert (tmp_path / "train.yaml").read_text() == TFJOB.replace("old", image)
+    spec = yaml.safe_load((tmp_path / "pipeline.yaml").read_text())
+    assert spec["deploymentSpec"]["executors"]["exec-train"]["container"]["image"] == image
+
+
+def test_a_cell_of_a_notebook_saves_too(
+    built: dict[str, Any], deployed: Deployed, index: WheelFactory, docker_engine: DockerEngine
+) -> None:
+    with started(
+        docker_engine, built["image"], deployed, "--env=KITBAG_ENVIRONMENT=hep/cell"
+    ) as nb:
+        nb.run(
+            "python", "-m", "pip", "install", "--quiet", "--index-url", index.index_url, "humanize"
+        )
+        cell = "%load_ext kitbag\n%kitbag diff\nimage = %kitbag save\nprint(image)"
+        done = nb.run("python", "-m", "IPython", "--colors=NoColor", "-c", cell)
+        said = done.stdout.splitlines()
+        assert said.count("+ humanize 4.9.0") == 2
+        assert "/hep/cell@sha256:" in said[-1]
+        wrong = nb.run("python", "-m", "IPython", "-c", "%load_ext kitbag\n%kitbag what")
+        assert "%kitbag save [NS/NAME]" in wrong.stderr
+
+
+def test_what_an_image_cant_carry_is_named(
+    built: dict[str, Any], deployed: Deployed, docker_engine: DockerEngine, tmp_path: Path
+) -> None:
+    with started(docker_engine, built["image"], deployed) as nb:
+        site = "/opt/env/lib/python3.11/site-packages"
+        nb.run(
+            "sh", "-c",
+            f"mkdir -p /opt/env/conda-meta {site}/fortran-1.0.dist-info &&"
+            """ echo '{"name": "gdal", "version": "3.8"}' > /opt/env/conda-meta/gdal.json &&"""
+            f" echo conda > {site}/fortran-1.0.dist-info/INSTALLER",
+        )  # fmt: skip
+        shown = nb.kitbag("capture", "--check", "--json")
+        assert json.loads(shown.stdout)["difference"]["stays"] == [
+            "fortran 1.0, which conda installed",
+            "gdal 3.8, which conda installed",
+        ]
+        assert shown.returncode == 0
+
+
+def test_without_a_name_or_a_server_a_sentence_says_so(
+    built: dict[str, Any], deployed: Deployed, index: WheelFactory, docker_engine: DockerEngine
+) -> None:
+    with started(docker_engine, built["image"], deployed) as nb:
+        nb.run(
+            "python", "-m", "pip", "install", "--quiet", "--index-url", index.index_url, "humanize"
+        )
+        nameless = nb.kitbag("capture", "--yes")
+        assert nameless.returncode == 2
+        assert nameless.stderr.splitlines()[-1].endswith(
+            "give --name NS/NAME, or set KITBAG_ENVIRONMENT"
+        )
+        for name in ("hep/a b", "hep/../x", "hep/\U0001f600"):
+            odd = nb.kitbag("capture", "--yes", "--name", name)
+            assert odd.returncode == 2
+            assert "is not an environment" in odd.stderr
+        gone = nb.run(
+            "env", "KITBAG_URL=http://127.0.0.1:1", "python", "-m", "kitbag", "capture", "--yes",
+            "--name", "hep/nb", check=False,
+        )  # fmt: skip
+        assert gone.returncode == 2
+        assert "127.0.0.1:1" in gone.stderr.splitlines()[-1]
