@@ -48,9 +48,20 @@ def test_the_version_and_the_help_are_shown(kitbag):
     assert all(f"  {name} " in shown.stdout for name in group.commands)
 
 
-@pytest.mark.parametrize("name", sorted(group.commands))
+def every_command(commands, before=""):
+    """The commands by their words, those of groups too."""
+    found = {}
+    for name, command in commands.items():
+        if isinstance(command, click.Group):
+            found |= every_command(command.commands, f"{before}{name} ")
+        else:
+            found[before + name] = command
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(every_command(group.commands)))
 def test_every_command_has_json_and_says_what_it_does(name):
-    command = group.commands[name]
+    command = every_command(group.commands)[name]
     options = {option for one in command.params for option in one.opts}
     assert "--json" in options
     assert command.get_short_help_str()
