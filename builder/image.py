@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from builder.cuda import Cuda
 from builder.layers.archive import GID, UID
-from builder.model import CONFIG_TYPE, MANIFEST_TYPE, Base, Descriptor, Layer, Lock
+from builder.model import (
+    CONFIG_TYPE,
+    INDEX_TYPE,
+    MANIFEST_TYPE,
+    Base,
+    Descriptor,
+    Layer,
+    Lock,
+    Platform,
+)
 from builder.skeleton import HOME, PREFIX, START, USER
 from builder.stores.protocol import Manifest
 
@@ -104,6 +113,16 @@ def assemble(
     return Assembled(
         config, descriptor, Manifest(MANIFEST_TYPE, digest_of(manifest), manifest), layers
     )
+
+
+def index(images: Iterable[tuple[Platform, Descriptor]]) -> Manifest:
+    """The index (OCI image-spec 1.1) of one image for each platform, in the platforms' order."""
+    entries = [
+        descriptor.as_oci() | {"platform": {"architecture": platform.arch, "os": platform.os}}
+        for platform, descriptor in sorted(images, key=lambda pair: str(pair[0]))
+    ]
+    data = canonical({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": entries})
+    return Manifest(INDEX_TYPE, digest_of(data), data)
 
 
 def environment(base: Base, cuda: Cuda | None = None) -> dict[str, str]:

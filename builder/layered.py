@@ -133,13 +133,33 @@ def build(
 
     The manifest also gets a tag made of the digest, so that no registry takes it for garbage.
     Nothing is published before all of it is there. `cuda` is what the image says of GPUs, `extras`
-    what it holds beside the packages. `pushing` is called when all package layers are in the store.
+    what it holds beside the packages. `pushing` is called when all blobs are in the store.
     Raises the errors of builder.errors, and CancelledError soon after `cancelled` says so.
     """
-    return _Build(lock, base, repo, tools, cuda, extras, report, cancelled).run(pushing)
+    work = Work(lock, base, repo, tools, cuda, extras, report, cancelled)
+    ready = work.make()
+    pushing()
+    work.check()  # the last moment: what comes now publishes the image
+    return work.publish(ready)
 
 
-class _Build:
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """An image whose blobs are all in the store; only its manifest isn't.
+
+    `layers` are those of the plan, `own` the one below and the one above them.
+    """
+
+    made: image.Assembled
+    plan: Sequence[PlannedLayer]
+    layers: Sequence[Layer]
+    own: Sequence[Layer]
+    downloaded_bytes: int
+
+
+class Work:
+    """The making of one image; `make` once, then `publish`. The arguments are those of `build`."""
+
     def __init__(
         self,
         lock: Lock,
@@ -155,15 +175,15 @@ class _Build:
         self._cuda, self._extras = cuda, extras
         self._report, self._cancelled = report, cancelled
         self._failed = threading.Event()
-        self._putter = Putter(tools.store, tools.index, repo, base, self._check)
+        self._putter = Putter(tools.store, tools.index, repo, base, self.check)
         self._own: tuple[Callable[[BinaryIO], archive.Written], ...] = (
             partial(skeleton.write, base=base),
             partial(record.write, base=base, lock=lock, cuda=cuda),
         )
 
-    def run(self, pushing: Callable[[], None]) -> tuple[Image, Stats]:
+    def make(self) -> Ready:
+        """Put all of the image but its manifest into the store."""
         tools, base = self._tools, self._base
-        how = recipe(base, tools)
         plan = planned_layers(self._lock, base, tools, self._extras)
         fresh = [item for item in plan if item.known is None]
         known = [item.known.layer.descriptor.digest for item in plan if item.known]
@@ -174,7 +194,7 @@ class _Build:
         packages = f"{count} package" if count == 1 else f"{count} packages"
         said = f"{packages}: {len(plan) - len(fresh)} layers known, {len(fresh)} new"
         self._report(Step("phase", "building", said))
-        maker = Maker(how, tools.cache, tools.downloader, tools.compiler, self._check, self._report)
+        maker = self._maker()
         with maker, left_at_failure(ThreadPoolExecutor(_pushers(), "push")) as pushers:
             bases = [
                 pushers.submit(self._putter.base, layer)
@@ -188,18 +208,42 @@ class _Build:
                 for each in self._extras.additions
             ]
             self._await([*bases, *contents, *own, *added])
-            pushing()
-            layers, outer = ([future.result() for future in each] for each in (contents, own))
-            made = self._publish(plan, layers, outer, maker)
+        layers, outer = ([future.result() for future in each] for each in (contents, own))
+        made = self._assembled(plan, layers, outer)
+        return Ready(made, plan, layers, outer, maker.downloaded_bytes)
+
+    def publish(self, ready: Ready) -> tuple[Image, Stats]:
+        """Put the manifest, and remember the layers.
+
+        What the store lost meanwhile, or said that it had and hasn't, is put again before.
+        """
+        tools, plan, layers, made = self._tools, ready.plan, ready.layers, ready.made
+        try:
+            self._put_manifest(made)
+        except BlobsLostError as lost:
+            with self._maker() as maker:
+                layers = self._restored(lost.digests, plan, layers, maker)
+            made = self._assembled(plan, layers, ready.own)
+            self._put_manifest(made)
+        keys = [item.key for item in plan]
+        tools.index.record(zip(keys, layers, strict=True), tools.store.name, self._repo)
+        digest = made.manifest.digest
+        reference = tools.store.reference(self._repo, digest)
+        fresh = sum(item.known is None for item in plan)
         stats = Stats(
             packages=len(self._lock.wheels),
-            layers_known=len(plan) - len(fresh),
-            layers_new=len(fresh),
+            layers_known=len(plan) - fresh,
+            layers_new=fresh,
             bytes_moved=self._putter.moved_bytes,
-            bytes_downloaded=maker.downloaded_bytes,
+            bytes_downloaded=ready.downloaded_bytes,
             image_bytes=made.size_bytes,
         )
-        return made, stats
+        return Image(reference, digest, made.size_bytes, made.layers), stats
+
+    def _maker(self) -> Maker:
+        tools = self._tools
+        how = recipe(self._base, tools)
+        return Maker(how, tools.cache, tools.downloader, tools.compiler, self.check, self._report)
 
     def _await(self, futures: Sequence[Future[Layer]]) -> None:
         """Wait for all, or for the first failure or cancellation, which stops the others."""
@@ -209,7 +253,7 @@ class _Build:
                 done, pending = wait(pending, timeout=_POLL_S, return_when=FIRST_EXCEPTION)
                 for future in done:
                     future.result()
-                self._check()
+                self.check()
         except BaseException:
             self._failed.set()
             for future in pending:
@@ -243,43 +287,26 @@ class _Build:
     ) -> Layer:
         return layer if self._putter.mounted(layer, sources) else self._again(item, maker)
 
-    def _publish(
-        self,
-        plan: Sequence[PlannedLayer],
-        layers: Sequence[Layer],
-        own: Sequence[Layer],
-        maker: Maker,
-    ) -> Image:
-        self._check()
-        tools = self._tools
-        try:
-            made = self._put_image(plan, layers, own)
-        except BlobsLostError as lost:
-            layers = self._restored(lost.digests, plan, layers, maker)
-            made = self._put_image(plan, layers, own)
-        keys = [item.key for item in plan]
-        tools.index.record(zip(keys, layers, strict=True), tools.store.name, self._repo)
-        digest = made.manifest.digest
-        return Image(
-            tools.store.reference(self._repo, digest), digest, made.size_bytes, made.layers
-        )
-
-    def _put_image(
+    def _assembled(
         self, plan: Sequence[PlannedLayer], layers: Sequence[Layer], own: Sequence[Layer]
     ) -> image.Assembled:
-        """Put config and manifest; raises BlobsLostError if the store lacks a layer after all."""
-        store, how = self._tools.store, recipe(self._base, self._tools)
+        """The image of these layers, its config put."""
+        how = recipe(self._base, self._tools)
         below, above = own
         parts = layers_of(below, [item.group for item in plan], layers, above)
         parts += [image.Part(each.layer, each.title) for each in self._extras.additions]
         labels = image.labels_of(self._base, self._lock, how.compiler, self._cuda, how.packer)
         made = image.assemble(self._base, parts, labels, self._cuda, self._extras.settings)
         config = partial(io.BytesIO, made.config)
-        put = store.put_blob(self._repo, made.config_descriptor, config)
-        self._check()  # the last moment: what comes now publishes the image
-        store.put_manifest(self._repo, made.manifest, tags=[tag_of(made.manifest.digest)])
-        self._putter.moved(put.moved_bytes + len(made.manifest.data))
+        put = self._tools.store.put_blob(self._repo, made.config_descriptor, config)
+        self._putter.moved(put.moved_bytes)
         return made
+
+    def _put_manifest(self, made: image.Assembled) -> None:
+        """Publish the image; raises BlobsLostError if the store lacks a layer after all."""
+        manifest = made.manifest
+        self._tools.store.put_manifest(self._repo, manifest, tags=[tag_of(manifest.digest)])
+        self._putter.moved(len(manifest.data))
 
     def _restored(
         self,
@@ -307,7 +334,8 @@ class _Build:
             for item, layer in zip(plan, layers, strict=True)
         ]
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise CancelledError if the work is to stop."""
         if self._failed.is_set() or self._cancelled():
             raise CancelledError("The build was cancelled.")
 

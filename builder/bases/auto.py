@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from builder.bases.debian import debian
+from builder.bases.debian import check_platform, debian
 from builder.bases.reference import parse_reference
 from builder.bases.registry import from_registry
 from builder.errors import BaseNotFoundError, StoreRefusedError, StoreUnreachableError
@@ -87,14 +87,12 @@ def auto(
             f"No base has Python {python}: {why}, and Debian brings {' or '.join(SUITES)} only; "
             "choose one of those or name an image of a registry that can be reached."
         )
+    try:
+        check_platform(platform)
+    except BaseNotFoundError as error:
+        raise BaseNotFoundError(f"No base for {platform}: {why}. {error.detail}") from error
     _say(report, f"Base: Debian {suite} made on this machine, since {why.rstrip('.')}.")
-    base = debian(store, repo, suite=suite, cache=cache, report=report, name=name)
-    if base.platform != platform:
-        raise BaseNotFoundError(
-            f"The Debian base is made for this machine's {base.platform}, not {platform}; "
-            "name a registry image for it."
-        )
-    return base
+    return debian(store, repo, suite=suite, cache=cache, report=report, name=name)
 
 
 class _StillAwayError(Exception):

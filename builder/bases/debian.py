@@ -195,6 +195,21 @@ def _facts(store: Store, repo: str, made: Path, digest: str, *, name: str, suite
     )
 
 
+def check_platform(platform: Platform) -> None:
+    """Raise BaseNotFoundError if that isn't this machine's.
+
+    A package's scripts run when it is installed, and programs of another machine only run where an
+    emulator is registered with the kernel, which a worker in a container can't count on.
+    """
+    own = _platform()
+    if platform != own:
+        raise BaseNotFoundError(
+            f"A Debian base can only be made on a machine of its own kind, and this one is {own}; "
+            f"name a registry image for {platform}: kitbag-server base add NAME --image IMAGE "
+            f"--platform {platform}."
+        )
+
+
 def _platform() -> Platform:
     architecture = apt.architecture()
     if architecture not in _ARCHITECTURES:

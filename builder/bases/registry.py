@@ -10,6 +10,8 @@ from builder.stores.copy import copy_image
 from builder.stores.names import is_digest
 from builder.stores.protocol import Store
 
+_TAG_CHARS = 128 - len("-linux-riscv64")
+
 
 def from_registry(
     src: Store,
@@ -29,6 +31,9 @@ def from_registry(
     """
     manifest = copy_image(src, src_repo, reference, dst, dst_repo, platform=platform)
     base = introspect(dst, dst_repo, manifest.digest, name=name, platform=platform)
-    dst.put_manifest(dst_repo, manifest, tags=(reference.replace(":", "-"),))
+    tag = reference.replace(":", "-")
+    if platform != Platform():  # which has had the plain tag from the beginning
+        tag = f"{tag[:_TAG_CHARS]}-{platform.os}-{platform.arch}"
+    dst.put_manifest(dst_repo, manifest, tags=(tag,))
     mark = "@" if is_digest(reference) else ":"
     return replace(base, source=f"{src.name}/{src_repo}{mark}{reference}")
