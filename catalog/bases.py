@@ -100,6 +100,16 @@ def meant(session: Session, wanted: str) -> Base:
     return found or get(session, wanted)
 
 
+def all_meant(session: Session, wanted: str) -> Sequence[Base]:
+    """The base of a digest, or those of a name on its platforms; raises BaseNotFoundError."""
+    first = meant(session, wanted)
+    if wanted.startswith("sha256:"):
+        return [first]
+    return session.scalars(
+        select(Base).where(Base.name == first.name, Base.current).order_by(Base.platform)
+    ).all()
+
+
 def every(session: Session) -> Sequence[Base]:
     """The current base of each name and platform, by name."""
     return session.scalars(

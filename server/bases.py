@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from builder.bases.debian import debian
+from builder.bases.debian import check_platform, debian
 from builder.model import Base, Platform, Step
 from catalog import bases as table
 from catalog.engine import reading
@@ -40,6 +40,7 @@ def add(
     if image:
         return describe(bases.copy(kit, name, image, Platform(system, arch)))
     if suite:
+        check_platform(Platform(system, arch))
         made = debian(
             kit.store,
             f"kitbag/base/{name}",

@@ -167,7 +167,8 @@ def base_add(
     With --from the container engine derives it from a bare image of Debian or Ubuntu: it adds
     python3, wget, bzip2, ca-certificates, git, tini and the notebook user.
 
-    Adding a name again moves it to the new digest; versions that were built keep theirs.
+    Adding a name again moves it to the new digest; versions that were built keep theirs. A name
+    means one base for each platform.
     """
     from server import bases
 
@@ -196,7 +197,8 @@ def base_ls(*, as_json: bool) -> None:
         )
     for item in found:
         cuda = f"  CUDA {item['cuda']}" if item["cuda"] else ""
-        click.echo(f"{item['name']:<20} Python {item['python']:<8} {item['image']}{cuda}")
+        what = f"{item['name']:<20} {item['platform']:<12} Python {item['python']:<8}"
+        click.echo(f"{what} {item['image']}{cuda}")
 
 
 @base.command("show")

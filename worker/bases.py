@@ -48,8 +48,9 @@ def find(
     if minor and not _PYTHON.fullmatch(minor):
         raise BaseNotFoundError(f"'{python}' is no Python version; give one such as 3.11.")
     known = patiently(lambda: _known(services), check=check)
-    base = next((item for item in known if item.name == name), None)
-    if base and (minor is None or base.python.minor == minor) and base.platform == platform:
+    named = [item for item in known if item.name == name]
+    base = next((item for item in named if item.platform == platform), None)
+    if base and (minor is None or base.python.minor == minor):
         return base
     if name == AUTO:
         fitting = [
@@ -67,6 +68,12 @@ def find(
         raise BaseNotFoundError(
             f"The base {name!r} has Python {base.python.version} on {base.platform}; "
             f"ask for that, or for another base than this for Python {minor} on {platform}."
+        )
+    if "/" not in name and ":" not in name and named:
+        have = " and ".join(str(item.platform) for item in named)
+        raise BaseNotFoundError(
+            f"The base {name!r} is for {have}, not for {platform}; add it for that: "
+            f"kitbag-server base add {name} --image IMAGE --platform {platform}."
         )
     if "/" not in name and ":" not in name:
         raise BaseNotFoundError(

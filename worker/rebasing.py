@@ -7,20 +7,21 @@ again: whoever asks once more after a failure goes on where it stopped.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from builder import rebase, stored
+from builder import rebase, several, stored
 from builder.errors import BuildError, RebaseRefusedError
 from builder.lock import parse
-from builder.model import Base, Image, Lock, Platform, Way
+from builder.model import Base, Lock, Platform, Way
 from catalog import bases, rebases, versions
 from catalog.engine import reading, writing
-from catalog.models import Version
+from catalog.models import Version, VersionImage
 from worker.patience import patiently
 from worker.services import Services
 
@@ -46,8 +47,9 @@ def run(kit: Services, order: Order, tell: Tell) -> dict[str, Any]:
     An environment is `rebased`, `would-rebase` in a dry run, `refused` with a `reason`, or `moved`
     if somebody else gave it a newer version meanwhile. Raises catalog.errors for an unknown base.
     """
-    new, waiting = patiently(lambda: _waiting(kit, order))
-    work = _Work(kit, new, order.dry_run)
+    news, waiting = patiently(lambda: _waiting(kit, order))
+    new = news[0]
+    work = _Work(kit, order, news)
     items: list[dict[str, Any]] = []
     tell({"done": 0, "total": len(waiting)})
     with ThreadPoolExecutor(AT_ONCE, "rebase") as threads:
@@ -68,19 +70,31 @@ def run(kit: Services, order: Order, tell: Tell) -> dict[str, Any]:
     }
 
 
-def _waiting(kit: Services, order: Order) -> tuple[Base, list[tuple[str, int]]]:
+def _waiting(kit: Services, order: Order) -> tuple[list[Base], list[tuple[str, int]]]:
+    """The new base for each of its platforms, and the versions that aren't on them."""
     with reading(kit.engine) as session:
         bases.meant(session, order.old)
-        new = Base.from_json(bases.meant(session, order.new).record)
-        found = rebases.waiting(session, order.old, [new.digest], order.environments)
-        return new, list(found)
+        news = [Base.from_json(row.record) for row in bases.all_meant(session, order.new)]
+        digests = [new.digest for new in news]
+        return news, list(rebases.waiting(session, order.old, digests, order.environments))
+
+
+@dataclass(frozen=True, slots=True)
+class Going:
+    """An image that goes from base to base: its packages, both bases, and what the store has."""
+
+    lock: Lock
+    old: Base
+    new: Base
+    there: stored.Stored
 
 
 class _Work:
     """What the environments of one order share; safe for threads."""
 
-    def __init__(self, kit: Services, new: Base, dry_run: bool) -> None:
-        self._kit, self._new, self._dry_run = kit, new, dry_run
+    def __init__(self, kit: Services, order: Order, news: Sequence[Base]) -> None:
+        self._kit, self._order = kit, order
+        self._news = {str(new.platform): new for new in news}
         self._parsed = lru_cache(maxsize=64)(parse)
         self._bases: dict[str, Base | None] = {}
         self._mutex = threading.Lock()
@@ -96,47 +110,86 @@ class _Work:
     def _moved(self, name: str, number: int) -> dict[str, Any]:
         with reading(self._kit.engine) as session:
             version = versions.find(session, name, str(number), whole=True)
-            text = versions.lock_text(session, version)
-        old = self._base(version.base_digest)
+            texts = [versions.lock_text(session, image) for image in version.images]
+        going = [self._going(version, *pair) for pair in zip(version.images, texts, strict=True)]
+        if self._order.dry_run:
+            return {"state": "would-rebase"}
+        facts = [
+            _kept(image) if each is None else self._rebased(name, image, each)
+            for image, each in zip(version.images, going, strict=True)
+        ]
+        facts = self._indexed(name, version, facts)
+        with writing(self._kit.engine) as session:
+            made = rebases.add(session, version, facts)
+        if made is None:
+            return {"state": "moved"}
+        first = facts[0]
+        digest = first.index_digest or first.digest
+        image = self._kit.store.reference(name, digest)
+        return {"state": "rebased", "number": made, "image": image}
+
+    def _going(self, version: Version, image: VersionImage, text: str | None) -> Going | None:
+        """What is needed to move the image; None if it isn't on the old base.
+
+        Raises RebaseRefusedError.
+        """
+        if self._order.old not in (image.base_name, image.base_digest):
+            return None
+        old = self._base(image.base_digest)
+        new = self._news.get(image.platform)
         if text is None:
             raise RebaseRefusedError("it has no lock: a container engine made it")
         if old is None:
-            raise RebaseRefusedError(f"its base {version.base_digest} is not known any more")
-        system, _, arch = version.platform.partition("/")
+            raise RebaseRefusedError(f"its base {image.base_digest} is not known any more")
+        if new is None:
+            have = " and ".join(self._news)
+            raise RebaseRefusedError(f"{self._order.new} is for {have}, not {image.platform}")
+        system, _, arch = image.platform.partition("/")
         lock: Lock = self._parsed(text, version.python, Platform(system, arch))
-        store = self._kit.store
-        there = stored.read(store, name, version.digest)
+        there = stored.read(self._kit.store, version.environment.full_name, image.digest)
         if there.labels.get("kitbag.dev/way") == Way.BINDER:
             raise RebaseRefusedError("its repository's own files and code are in it; build it anew")
-        rebase.check(lock, old, self._new)
-        if self._dry_run:
-            return {"state": "would-rebase"}
-        image = rebase.rebase(there, lock, old, self._new, name, store)
-        facts = self._facts(version, old, image)
-        with writing(self._kit.engine) as session:
-            made = rebases.add(session, version, [facts])
-        if made is None:
-            return {"state": "moved"}
-        return {"state": "rebased", "number": made, "image": image.reference}
+        rebase.check(lock, old, new)
+        return Going(lock, old, new, there)
 
-    def _facts(self, version: Version, old: Base, image: Image) -> rebases.Rebased:
-        above = [list(layer["packages"]) for layer in version.layers[len(old.layers) :]]
-        packages: list[list[str]] = [[] for _ in self._new.layers] + above
+    def _rebased(self, name: str, image: VersionImage, going: Going) -> rebases.Rebased:
+        old, new = going.old, going.new
+        made = rebase.rebase(going.there, going.lock, old, new, name, self._kit.store)
+        above = [list(layer["packages"]) for layer in image.layers[len(old.layers) :]]
+        packages: list[list[str]] = [[] for _ in new.layers] + above
         return rebases.Rebased(
-            image=image.reference,
-            digest=image.digest,
-            base_name=self._new.name,
-            base_digest=self._new.digest,
-            size_bytes=image.size_bytes,
+            image=made.reference,
+            digest=made.digest,
+            base_name=new.name,
+            base_digest=new.digest,
+            size_bytes=made.size_bytes,
             layers=[
                 {
                     "digest": layer.descriptor.digest,
                     "size_bytes": layer.descriptor.size_bytes,
                     "packages": names,
                 }
-                for layer, names in zip(image.layers, packages, strict=True)
+                for layer, names in zip(made.layers, packages, strict=True)
             ],
         )
+
+    def _indexed(
+        self, name: str, version: Version, facts: Sequence[rebases.Rebased]
+    ) -> list[rebases.Rebased]:
+        """The facts with the indexes of accelerators that are for several platforms."""
+        by_accelerator: dict[str, dict[Platform, str]] = {}
+        for image, each in zip(version.images, facts, strict=True):
+            system, _, arch = image.platform.partition("/")
+            platforms = by_accelerator.setdefault(image.accelerator, {})
+            platforms[Platform(system, arch)] = each.digest
+        indexes = {}
+        for accelerator, digests in by_accelerator.items():
+            index = several.index_of(digests, name, self._kit.store)
+            indexes[accelerator] = several.put(index, name, self._kit.store) if index else None
+        return [
+            replace(each, index_digest=indexes[image.accelerator])
+            for image, each in zip(version.images, facts, strict=True)
+        ]
 
     def _base(self, digest: str) -> Base | None:
         with self._mutex:
@@ -145,3 +198,15 @@ class _Work:
                     row = bases.with_digest(session, digest)
                 self._bases[digest] = None if row is None else Base.from_json(row.record)
             return self._bases[digest]
+
+
+def _kept(image: VersionImage) -> rebases.Rebased:
+    """An image that stays as it is."""
+    return rebases.Rebased(
+        image=image.image,
+        digest=image.digest,
+        base_name=image.base_name,
+        base_digest=image.base_digest,
+        size_bytes=image.size_bytes,
+        layers=image.layers,
+    )

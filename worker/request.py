@@ -9,8 +9,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from builder.choices import Choices, IndexStrategy
+from builder.detect import Variant
 from builder.model import Accelerator, Compression, Platform
 from builder.source import ArchiveSource, FilesSource, GitSource, Source
+
+NO_VARIANT = Variant(Accelerator.CPU)
 
 
 class GitRequest(BaseModel):
@@ -43,8 +46,10 @@ class BuildRequest(BaseModel):
     python: str | None = None
     base: str | None = None
     accelerator: Accelerator = Accelerator.CPU
+    accelerators: tuple[Accelerator, ...] = ()
     upgrade: bool = False
     platform: str | None = None
+    platforms: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     indexes: tuple[str, ...] = ()
@@ -63,21 +68,28 @@ class BuildRequest(BaseModel):
         files = self.source.files or {}
         return FilesSource({name: text.encode() for name, text in files.items()})
 
-    def choices(self) -> Choices:
-        """What was chosen about the packages."""
+    def choices(self, variant: Variant = NO_VARIANT) -> Choices:
+        """What was chosen about the packages, by the request and by the project."""
         return Choices(
-            extras=self.extras,
-            groups=self.groups,
+            extras=(*self.extras, *variant.extras),
+            groups=(*self.groups, *variant.groups),
             indexes=self.indexes,
             default_index=self.default_index,
             index_strategy=self.index_strategy,
             exclude_newer=self.exclude_newer,
         )
 
-    def builder_platform(self) -> Platform:
-        """The platform asked for, linux/amd64 unless another is."""
-        system, _, arch = (self.platform or "linux/amd64").partition("/")
-        return Platform(system, arch)
+    def asked_accelerators(self) -> tuple[Accelerator, ...]:
+        """The accelerators asked for, the default first; none where it is left to the project."""
+        if self.accelerators or self.accelerator is Accelerator.CPU:
+            return self.accelerators
+        return (self.accelerator,)
+
+    def builder_platforms(self) -> tuple[Platform, ...]:
+        """The platforms asked for, linux/amd64 unless others are."""
+        names = self.platforms or (self.platform or "linux/amd64",)
+        parts = (name.partition("/") for name in names)
+        return tuple(Platform(system, arch) for system, _, arch in parts)
 
 
 def parse(request: Mapping[str, Any]) -> BuildRequest:

@@ -53,20 +53,21 @@ def digest(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
-def tiny_base(layout: Path, name: str = "auto", python: str = PYTHON) -> Base:
+def tiny_base(layout: Path, name: str = "auto", python: str = PYTHON, arch: str = "amd64") -> Base:
     """An image of one layer with one small file in the layout, as if it were a base."""
     repo = f"kitbag/base/{name}"
     plain = io.BytesIO()
     with tarfile.open(fileobj=plain, mode="w") as archive:
         entry = tarfile.TarInfo("etc/base")
-        entry.size = len(name)
-        archive.addfile(entry, io.BytesIO(name.encode()))
+        content = name if arch == "amd64" else f"{name} {arch}"
+        entry.size = len(content)
+        archive.addfile(entry, io.BytesIO(content.encode()))
     blob = gzip.compress(plain.getvalue(), mtime=0)
     layer = Layer(Descriptor(LAYER_TYPE, digest(blob), len(blob)), digest(plain.getvalue()))
     config = json.dumps(
         {
             "os": "linux",
-            "architecture": "amd64",
+            "architecture": arch,
             "rootfs": {"type": "layers", "diff_ids": [layer.diff_id]},
         }
     ).encode()
@@ -87,7 +88,7 @@ def tiny_base(layout: Path, name: str = "auto", python: str = PYTHON) -> Base:
         name=name,
         image=store.reference(repo, digest(manifest)),
         digest=digest(manifest),
-        platform=Platform(),
+        platform=Platform("linux", arch),
         layers=(layer,),
         python=PythonInfo(python, "/usr/bin/python3"),
         glibc=(2, 36),
@@ -154,8 +155,8 @@ class Site:
         given = self.settings.model_dump(exclude_unset=True, mode="json")
         return {f"KITBAG_{key.upper()}": str(value) for key, value in given.items()}
 
-    def add_base(self, name: str, python: str = PYTHON) -> Base:
-        base = tiny_base(self.layout, name, python)
+    def add_base(self, name: str, python: str = PYTHON, arch: str = "amd64") -> Base:
+        base = tiny_base(self.layout, name, python, arch)
         with writing(self.engine) as session:
             bases.add(
                 session, name=name, digest=base.digest, image=base.image, record=base.to_json()
