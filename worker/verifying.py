@@ -40,6 +40,7 @@ def run(kit: Services, name: str, tell: Tell) -> dict[str, Any]:
         "version": version.number,
         **{key: shown[key] for key in ("compiler", "stored", "rebuilt", "layers")},
         "equal": all(each["equal"] for each in verdicts) and _indexes_equal(kit, version),
+        "lost": list(dict.fromkeys(digest for each in verdicts for digest in each["lost"])),
         "images": verdicts,
     }
 

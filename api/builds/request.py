@@ -9,6 +9,7 @@ from typing import Annotated, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -29,6 +30,15 @@ _PYTHON = re.compile(r"3\.[0-9]{1,2}")
 _PLATFORMS = ("linux/amd64", "linux/arm64")
 _MAX_NAME_BYTES = 4096
 _MAX_PART_BYTES = 255
+
+
+def _known_platform(platform: str) -> str:
+    if platform not in _PLATFORMS:
+        raise ValueError(f"give {' or '.join(_PLATFORMS)}")
+    return platform
+
+
+_Platform = Annotated[str, StringConstraints(max_length=64), AfterValidator(_known_platform)]
 
 
 class Accelerator(StrEnum):
@@ -126,11 +136,22 @@ class BuildRequest(Choices):
     base: Annotated[Text, StringConstraints(min_length=1, max_length=512)] | None = Field(
         "auto", description="`auto`, the name of a base, or an image reference."
     )
-    accelerator: Accelerator = Accelerator.CPU
+    accelerator: Accelerator = Field(
+        Accelerator.CPU,
+        description="`cpu` leaves it to the source, which may declare others; see `accelerators`.",
+    )
+    accelerators: list[Accelerator] = Field(
+        [],
+        max_length=len(Accelerator),
+        description="An image for each of these and no others, the default first.",
+    )
     upgrade: bool = Field(
         False, description="Resolve anew instead of keeping the packages of the last version."
     )
-    platform: Annotated[str, StringConstraints(max_length=64)] | None = None
+    platform: _Platform | None = Field(None, description="`linux/amd64` if neither is set.")
+    platforms: list[_Platform] = Field(
+        [], max_length=len(_PLATFORMS), description="An image for each, under one index."
+    )
 
     @field_validator("python")
     @classmethod
@@ -139,12 +160,20 @@ class BuildRequest(Choices):
             raise ValueError("give a minor version such as 3.11")
         return python
 
-    @field_validator("platform")
+    @field_validator("accelerators", "platforms")
     @classmethod
-    def _known(cls, platform: str | None) -> str | None:
-        if platform is not None and platform not in _PLATFORMS:
-            raise ValueError(f"give {' or '.join(_PLATFORMS)}")
-        return platform
+    def _once(cls, named: list[str]) -> list[str]:
+        if len(set(named)) < len(named):
+            raise ValueError("one is named twice; name each once")
+        return named
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        for one, many in (("accelerator", "accelerators"), ("platform", "platforms")):
+            said = getattr(self, one) not in (None, Accelerator.CPU)
+            if said and getattr(self, many):
+                raise ValueError(f"give {one} or {many}, not both")
+        return self
 
 
 def checked_name(name: str) -> str:

@@ -13,8 +13,21 @@ from catalog.build_models import Build, Event, EventKind
 from catalog.states import BuildState
 
 
+class ImageStats(BaseModel):
+    """What one image of several took."""
+
+    accelerator: str
+    platform: str
+    packages: int
+    layers_new: int
+    layers_known: int
+    bytes_moved: int
+    bytes_downloaded: int
+    image_bytes: int
+
+
 class Stats(BaseModel):
-    """What a build took; `seconds` by phase."""
+    """What a build took, all its images together; `seconds` by phase."""
 
     packages: int = 0
     layers_new: int = 0
@@ -23,6 +36,7 @@ class Stats(BaseModel):
     bytes_downloaded: int = 0
     image_bytes: int = 0
     seconds: dict[str, float] = Field(default_factory=dict)
+    images: list[ImageStats] = Field([], description="Each image's, where there are several.")
 
 
 class BuildOut(BaseModel):

@@ -61,8 +61,24 @@ class FileDifference(BaseModel):
     files: list[str]
 
 
+class ImageVerdict(BaseModel):
+    """Whether a build from an image's lock, with nothing made before, gives its digest."""
+
+    accelerator: str
+    platform: str
+    compiler: str | None = Field(description="The CPython that compiled it; null: no bytecode.")
+    equal: bool
+    stored: str
+    rebuilt: str
+    layers: list[FileDifference]
+    lost: list[str] = Field([], description="Digests of layers that the registry lost.")
+
+
 class Verdict(BaseModel):
-    """Whether a build from the version's lock, with nothing made before, gives its digest."""
+    """Whether all images of a version are what their locks give.
+
+    What isn't in `images` is about the first one that differs, or else about the first.
+    """
 
     environment: str
     version: int
@@ -72,6 +88,7 @@ class Verdict(BaseModel):
     rebuilt: str
     layers: list[FileDifference]
     lost: list[str] = Field([], description="Digests of layers that the registry lost.")
+    images: list[ImageVerdict] = []
 
 
 class Verification(Job):

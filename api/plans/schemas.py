@@ -44,8 +44,25 @@ class PlannedCuda(BaseModel):
     )
 
 
+class PlannedImage(BaseModel):
+    """An image that would be built; `bytes_to_fetch` by a node that has the latest version's, or
+    nothing."""
+
+    accelerator: str
+    platform: str
+    python: str | None
+    base: PlannedBase | None
+    cuda: PlannedCuda | None = Field(None, description="For `cuda` alone.")
+    packages: list[PlannedPackage]
+    layers: PlannedLayers
+    bytes_to_move: int
+    bytes_to_fetch: int
+    bytes_to_download: int
+    image_bytes: int
+
+
 class WorkerPlan(BaseModel):
-    """What a worker answers."""
+    """What a worker answers: of several images the first, and what is to do for all of them."""
 
     way: str = Field(description="`layered` or `binder`.")
     why: str = Field(description="One sentence: why this way.")
@@ -62,6 +79,9 @@ class WorkerPlan(BaseModel):
     )
     bytes_to_download: int
     image_bytes: int
+    images: list[PlannedImage] = Field(
+        [], description="One for each accelerator and platform; shared layers count for the first."
+    )
     warnings: list[str] = Field(default_factory=list)
 
 

@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     )
     from kitbag.refs import EnvRef
     from kitbag.source import Files, Folder, Git
-    from kitbag.versions import Change, Diff, Environment, Layer, Package, Resolved, Version
+    from kitbag.versions import (
+        Change,
+        Diff,
+        Environment,
+        Layer,
+        Package,
+        Resolved,
+        Version,
+        VersionImage,
+    )
 
 __version__ = "0.1.0"
 
@@ -51,6 +60,7 @@ __all__ = [
     "StillRunningError",
     "UnreachableError",
     "Version",
+    "VersionImage",
     "Way",
 ]
 
@@ -75,6 +85,7 @@ _HOMES = {
         "Package",
         "Resolved",
         "Version",
+        "VersionImage",
     ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -142,8 +142,10 @@ class Event:
 class Plan:
     """What a build would do; sizes in bytes, packages compared with the latest version.
 
-    `bytes_to_move` go into the registry, `bytes_to_fetch` from it to a node that has the latest
-    version, and `bytes_to_download` from the index.
+    Of several `images` (the server's own documents) the members beside it are about the first, but
+    for layers, `bytes_to_move` and `bytes_to_download`, which are of all. `bytes_to_move` go into
+    the registry, `bytes_to_fetch` from it to a node that has the latest version, and
+    `bytes_to_download` from the index.
     """
 
     way: Way
@@ -159,6 +161,7 @@ class Plan:
     bytes_to_fetch: int
     bytes_to_download: int
     image_bytes: int
+    images: tuple[Json, ...]
     warnings: tuple[str, ...]
     added: tuple[Package, ...]
     removed: tuple[Package, ...]
@@ -182,6 +185,7 @@ class Plan:
             bytes_to_fetch=int(data.get("bytes_to_fetch") or 0),
             bytes_to_download=int(data.get("bytes_to_download") or 0),
             image_bytes=int(data.get("image_bytes") or 0),
+            images=tuple(data.get("images") or ()),
             warnings=tuple(data.get("warnings") or ()),
             added=packages(data.get("added")),
             removed=packages(data.get("removed")),

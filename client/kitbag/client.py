@@ -75,7 +75,9 @@ class Client:
         subdir: str | None = None,
         python: str | None = None,
         base: str | None = None,
-        accelerator: str = "cpu",
+        accelerator: str | None = None,
+        accelerators: Sequence[str] = (),
+        platforms: Sequence[str] = (),
         upgrade: bool = False,
         extras: Sequence[str] = (),
         groups: Sequence[str] = (),
@@ -88,14 +90,18 @@ class Client:
         """Ask for an image of a folder, a requirements file or a git repository; doesn't wait.
 
         `source` is a path or a git URL, `name` is NS/NAME and comes from the folder or repository
-        if None. The same request again gives the same build. `upgrade` resolves anew instead of
+        if None. The same request again gives the same build. There is an image for each of
+        `accelerators`, the default first, and of `platforms`; `accelerator` is for one, and without
+        either the source decides, or it is cpu. `upgrade` resolves anew instead of
         keeping the packages of the last lock. `extras` and `groups` are those of a pyproject.toml;
         `indexes` are tried before all others, `default_index` replaces the server's, and
         `https://{secret:NAME}@HOST/…` names the operator's credentials; `exclude_newer` is a date
         after which no file is taken; `compression` is gzip or zstd, the server's choice if None.
         """
-        asked = {"python": python, "base": base, "accelerator": accelerator, "upgrade": upgrade}
+        asked = {"python": python, "base": base, "upgrade": upgrade}
         asked |= _chosen(
+            **_accelerators([accelerator] if accelerator else accelerators),
+            **_platforms(platforms),
             extras=list(extras),
             groups=list(groups),
             indexes=list(indexes),
@@ -116,7 +122,9 @@ class Client:
         subdir: str | None = None,
         python: str | None = None,
         base: str | None = None,
-        accelerator: str = "cpu",
+        accelerator: str | None = None,
+        accelerators: Sequence[str] = (),
+        platforms: Sequence[str] = (),
         upgrade: bool = False,
         extras: Sequence[str] = (),
         groups: Sequence[str] = (),
@@ -127,8 +135,10 @@ class Client:
         compression: str | None = None,
     ) -> Plan:
         """What `build` would do with the same arguments; nothing is built."""
-        asked = {"python": python, "base": base, "accelerator": accelerator, "upgrade": upgrade}
+        asked = {"python": python, "base": base, "upgrade": upgrade}
         asked |= _chosen(
+            **_accelerators([accelerator] if accelerator else accelerators),
+            **_platforms(platforms),
             extras=list(extras),
             groups=list(groups),
             indexes=list(indexes),
@@ -222,24 +232,36 @@ class Client:
         path = f"{_env_path(_env(name))}/versions"
         return self._pages(Version.from_json, path, "before", {})
 
-    def version(self, name: str) -> Version:
-        """NS/NAME[:VERSION] with its lock, packages and layers.
+    def version(
+        self, name: str, *, accelerator: str | None = None, platform: str | None = None
+    ) -> Version:
+        """NS/NAME[:VERSION] with the lock, packages and layers of an image, the default one first.
 
         VERSION is a number, `latest` (the default), a commit or a branch.
         """
         ref = _env(name)
         path = f"{_env_path(ref)}/versions/{_part(ref.version or 'latest')}"
-        return self._read(Version.from_json, self._transport.get(path))
+        answer = self._transport.get(path, accelerator=accelerator, platform=platform)
+        return self._read(Version.from_json, answer)
 
-    def resolve(self, name: str) -> Resolved:
-        """The image that NS/NAME[:VERSION] stands for at this moment."""
-        answer = self._transport.get("/v1/resolve", env=str(_env(name)))
+    def resolve(self, name: str, *, accelerator: str | None = None) -> Resolved:
+        """The image that NS/NAME[:VERSION] stands for at this moment, the default of several."""
+        answer = self._transport.get("/v1/resolve", env=str(_env(name)), accelerator=accelerator)
         return self._read(Resolved.from_json, answer)
 
-    def diff(self, name: str, before: str, after: str) -> Diff:
-        """What changed in NS/NAME from one version to another."""
+    def diff(
+        self,
+        name: str,
+        before: str,
+        after: str,
+        *,
+        accelerator: str | None = None,
+        platform: str | None = None,
+    ) -> Diff:
+        """What changed in NS/NAME from one version to another, in the default image or another."""
         path = f"{_env_path(_env(name))}/diff"
-        answer = self._transport.get(path, **{"from": before, "to": after})
+        query = {"from": before, "to": after, "accelerator": accelerator, "platform": platform}
+        answer = self._transport.get(path, **query)
         return self._read(Diff.from_json, answer)
 
     def rollback(self, name: str, to: str) -> Version:
@@ -320,6 +342,17 @@ class Client:
             raise KitbagError(
                 f"{self.url} answers what this kitbag doesn't know: update the older of the two"
             ) from error
+
+
+def _accelerators(names: Sequence[str]) -> dict[str, list[str] | str | None]:
+    """As servers know it that build for one alone, where that says the same."""
+    if len(names) == 1 and names[0] != "cpu":
+        return {"accelerator": names[0]}
+    return {"accelerators": list(names)}
+
+
+def _platforms(names: Sequence[str]) -> dict[str, list[str] | str | None]:
+    return {"platform": names[0]} if len(names) == 1 else {"platforms": list(names)}
 
 
 def _chosen(**choices: list[str] | str | None) -> dict[str, Any]:

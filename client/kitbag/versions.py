@@ -71,11 +71,40 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class VersionImage:
+    """An image of a version; `reference` is what its accelerator stands for: an index if it is for
+    several platforms, else the image itself."""
+
+    accelerator: str
+    platform: str
+    image: str
+    digest: str
+    reference: str
+    base: str | None
+    packages: int
+    size_bytes: int
+
+    @classmethod
+    def from_json(cls, data: Json) -> VersionImage:
+        return cls(
+            accelerator=str(data["accelerator"]),
+            platform=str(data["platform"]),
+            image=str(data["image"]),
+            digest=str(data["digest"]),
+            reference=str(data.get("reference") or data["image"]),
+            base=data.get("base"),
+            packages=int(data.get("packages") or 0),
+            size_bytes=int(data.get("size_bytes") or 0),
+        )
+
+
+@dataclass(frozen=True)
 class Version:
     """An immutable result of an environment.
 
-    `packages_list`, `layers` and `lock` (a pylock.toml) are filled by `Client.version` alone; lists
-    of versions leave them empty.
+    Of several `images` the other members are about the first, the default, but for `image` and
+    `digest`: of one for several platforms these are the index. `packages_list`, `layers` and `lock`
+    (a pylock.toml) are filled by `Client.version` alone; lists of versions leave them empty.
     """
 
     environment: str
@@ -91,6 +120,7 @@ class Version:
     size_bytes: int
     build: str | None
     created_at: datetime | None
+    images: tuple[VersionImage, ...] = field(default=(), repr=False)
     lock: str = field(default="", repr=False)
     packages_list: tuple[Package, ...] = field(default=(), repr=False)
     layers: tuple[Layer, ...] = field(default=(), repr=False)
@@ -118,6 +148,7 @@ class Version:
             size_bytes=int(data.get("size_bytes") or 0),
             build=data.get("build"),
             created_at=moment(data.get("created_at")),
+            images=tuple(VersionImage.from_json(item) for item in data.get("images") or ()),
             lock=str(data.get("lock") or ""),
             packages_list=packages(data.get("packages_list")),
             layers=tuple(Layer.from_json(item) for item in data.get("layers") or ()),
@@ -184,12 +215,16 @@ class Diff:
 
 @dataclass(frozen=True)
 class Resolved:
-    """The image that an environment's name stands for at this moment."""
+    """The image that an environment's name stands for at this moment.
+
+    `images` are those for each accelerator that the version has, the default first.
+    """
 
     environment: str
     version: int
     image: str
     digest: str
+    images: Mapping[str, str] = field(default_factory=dict)
     json: Json = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -199,6 +234,7 @@ class Resolved:
             version=int(data["version"]),
             image=str(data["image"]),
             digest=str(data["digest"]),
+            images={str(key): str(value) for key, value in (data.get("images") or {}).items()},
             json=data,
         )
 

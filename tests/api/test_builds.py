@@ -7,9 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import event, func, select
 
+from catalog import bases
 from catalog.build_models import Build
-from catalog.engine import reading
+from catalog.engine import reading, writing
 from catalog.states import BuildState
+from catalog.versions import ImageFacts
 
 COMMIT = "c0ffee1" + "0" * 33
 
@@ -94,6 +96,45 @@ def test_defaults_that_are_said_make_no_other_request(site):
     assert site.ask(python="3.12")["id"] != first["id"]
     assert site.ask(accelerator="cuda")["id"] != first["id"]
     assert site.ask(environment="bob/gan")["id"] != first["id"]
+
+
+def test_one_in_a_list_is_the_one_and_the_order_of_platforms_says_nothing(site):
+    platforms = ["linux/arm64", "linux/amd64"]
+    cuda = site.ask(accelerator="cuda", platform="linux/arm64")
+    assert site.ask(accelerators=["cuda"], platforms=["linux/arm64"])["id"] == cuda["id"]
+    both = site.ask(accelerators=["cpu", "cuda"], platforms=platforms)
+    assert both["request"]["accelerators"] == ["cpu", "cuda"]
+    assert both["request"]["platforms"] == ["linux/amd64", "linux/arm64"]
+    again = site.ask(accelerators=["cpu", "cuda"], platforms=platforms[::-1])
+    assert again["id"] == both["id"]
+    assert site.ask(accelerators=["cuda", "cpu"], platforms=platforms)["id"] != both["id"]
+    # Only cpu, though the source may declare others, is not the same as saying nothing.
+    assert site.ask(accelerators=["cpu"])["id"] != site.ask()["id"]
+
+
+def test_a_version_for_two_platforms_answers_until_one_of_its_bases_is_replaced(site):
+    platforms = ["linux/amd64", "linux/arm64"]
+    site.add_base()
+    arm = {"platform": {"os": "linux", "arch": "arm64"}, "python": {"version": "3.11.2"}}
+
+    def add(digest):
+        with writing(site.engine) as session:
+            bases.add(session, name="auto", digest=digest, image="r/b", record=arm)
+
+    add("sha256:arm")
+    first = site.ask(platforms=platforms)
+    images = [
+        ImageFacts(
+            f"r/alice/gan@sha256:{n}", f"sha256:{n}", "cpu", platform, "auto", base, 1, "sha256:i"
+        )
+        for n, platform, base in zip(
+            "12", platforms, ("sha256:" + "b" * 64, "sha256:arm"), strict=True
+        )
+    ]
+    site.workers.build(first["id"], images=images)
+    assert site.ask(platforms=platforms)["version"] == 1
+    add("sha256:arm-2")
+    assert site.ask(platforms=platforms)["id"] != first["id"]
 
 
 def test_an_upgrade_never_answers_with_what_is_there(site):
@@ -242,6 +283,17 @@ def test_the_usual_git_urls_are_taken(site, url):
         ({"source": {"git": {"url": "https://h/r"}}, "python": "2.7"}, "python"),
         ({"source": {"git": {"url": "https://h/r"}}, "accelerator": "gpu"}, "accelerator"),
         ({"source": {"git": {"url": "https://h/r"}}, "platform": "windows/386"}, "platform"),
+        ({"source": {"git": {"url": "https://h/r"}}, "platforms": ["a/b"]}, "platforms"),
+        ({"source": {"git": {"url": "https://h/r"}}, "accelerators": ["cpu"] * 2}, "twice"),
+        ({"source": {"git": {"url": "https://h/r"}}, "accelerators": ["cpu"] * 9}, "accelerators"),
+        (
+            {
+                "source": {"git": {"url": "https://h/r"}},
+                "platform": "linux/arm64",
+                "platforms": ["linux/arm64"],
+            },
+            "not both",
+        ),
         ([], "the body"),
     ],
 )

@@ -25,6 +25,7 @@ def test_a_verification_is_of_the_version_that_the_name_means_now(site: Site) ->
         "rebuilt": version.digest,
         "layers": [],
         "lost": ["sha256:0"],
+        "images": [],
     }
     job |= {"state": "done", "result": verdict}
     answer = site.http.get(begun.headers["location"]).json()

@@ -26,6 +26,7 @@ PLAN = {
     "bytes_to_fetch": 30,
     "bytes_to_download": 20,
     "image_bytes": 1000,
+    "images": [],
     "warnings": [],
 }
 

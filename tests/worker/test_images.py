@@ -182,6 +182,8 @@ def test_a_request_says_which_of_the_declared_ones(two: Site) -> None:
     version = two.made(files=PROJECT, accelerator="cuda")
     assert [image.accelerator for image in version.images] == ["cuda"]
     assert "fast-cu12" in {package["name"] for package in version.packages}
+    (only,) = two.made(files=PROJECT, accelerators=["cpu"]).images
+    assert only.accelerator == "cpu"
     both = two.made(files=PROJECT, accelerators=["cuda", "cpu"], platforms=list(BOTH))
     assert [(i.accelerator, i.platform) for i in both.images] == [
         (accelerator, platform) for accelerator in ("cuda", "cpu") for platform in BOTH
@@ -290,5 +292,5 @@ def test_a_rebase_moves_every_image_to_the_base_of_its_platform(two: Site) -> No
 
 def test_a_request_from_before_there_were_several_means_what_it_meant() -> None:
     old = parse({"environment": "a/b", "source": {"files": {"x": "y"}}, "accelerator": "cpu"})
-    assert old.asked_accelerators() == ("cpu",)
+    assert old.asked_accelerators() == ()
     assert old.builder_platforms() == (Platform(),)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import click
 
 from kitbag.cli.output import as_json, clean, counted, print_json, print_table
@@ -22,21 +25,32 @@ def verify(environment: str, json_: bool) -> int:
     name = f"{verdict['environment']}:{verdict['version']}"
     if json_:
         print_json(verdict)
-    elif equal:
-        click.echo(clean(f"{name} is equal: {verdict['stored']}"))
     else:
-        click.echo(clean(f"{name} differs: {verdict['stored']} came out as {verdict['rebuilt']}"))
-        for layer in verdict["layers"]:
-            click.echo(clean(f"  layer {layer['number']} ({layer['holds']})"))
-            for file in layer["files"]:
-                click.echo(clean(f"    {file}"))
-        if not verdict["layers"]:
-            click.echo("  all layers are equal: only the config differs")
+        # A server of an earlier release tells of the only image, without naming it.
+        images = verdict.get("images") or [verdict]
+        for image in images:
+            about = f" for {image['accelerator']} on {image['platform']}" if images[1:] else ""
+            _print_verdict(f"{name}{about}", image)
+        if not equal and all(image["equal"] for image in images):
+            click.echo(clean(f"{name} has an index that isn't of these images"))
     for digest in [] if json_ else lost:
         click.echo(clean(f"  the registry lost the layer {digest}"))
     if lost and not json_:
         click.echo("  a build with --upgrade puts back what is in the same layers then")
     return 0 if equal and not lost else _NO
+
+
+def _print_verdict(name: str, image: Mapping[str, Any]) -> None:
+    if image["equal"]:
+        click.echo(clean(f"{name} is equal: {image['stored']}"))
+        return
+    click.echo(clean(f"{name} differs: {image['stored']} came out as {image['rebuilt']}"))
+    for layer in image["layers"]:
+        click.echo(clean(f"  layer {layer['number']} ({layer['holds']})"))
+        for file in layer["files"]:
+            click.echo(clean(f"    {file}"))
+    if not image["layers"]:
+        click.echo("  all layers are equal: only the config differs")
 
 
 @click.command()

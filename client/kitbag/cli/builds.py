@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
 
+from kitbag.cli.options import listed
 from kitbag.cli.output import (
     as_json,
     clean,
@@ -14,6 +15,7 @@ from kitbag.cli.output import (
     print_fields,
     print_json,
     print_json_line,
+    print_table,
     short,
     size,
 )
@@ -34,10 +36,19 @@ _REQUEST = (
     click.option("--name", metavar="NS/NAME", help="The environment; default/FOLDER by default."),
     click.option(
         "--accelerator",
-        type=click.Choice(["cpu", "cuda", "tpu"]),
-        default="cpu",
-        show_default=True,
-        help="What the environment computes on.",
+        "accelerators",
+        metavar="cpu|cuda|tpu",
+        multiple=True,
+        callback=listed("cpu", "cuda", "tpu"),
+        help="What it computes on; several with commas between, the default first.",
+    ),
+    click.option(
+        "--platform",
+        "platforms",
+        metavar="OS/ARCH",
+        multiple=True,
+        callback=listed("linux/amd64", "linux/arm64"),
+        help="linux/amd64 (the default), linux/arm64, or both with a comma between.",
     ),
     click.option("--python", metavar="3.11", help="The Python version; what fits by default."),
     click.option("--base", metavar="NAME|IMAGE", help="What to build on; auto by default."),
@@ -158,6 +169,7 @@ def plan(place: str, ref: str | None, subdir: str | None, json_: bool, **asked: 
 
 def _print_plan(planned: Plan) -> None:
     base = planned.base
+    several = len(planned.images) > 1
     unknown = sum(package.known is False for package in planned.packages)
     known = "" if unknown == 0 else f", {unknown} of them never built"
     print_fields(
@@ -169,14 +181,36 @@ def _print_plan(planned: Plan) -> None:
             *_cuda(planned.cuda),
             ("packages", f"{len(planned.packages)}{known}"),
             ("layers", f"{planned.layers_known} known, {planned.layers_new} new"),
-            ("to move", f"{size(planned.bytes_to_move)} of {size(planned.image_bytes)}"),
+            ("to move", _to_move(planned)),
             ("to fetch", f"{size(planned.bytes_to_fetch)} by a node with the latest version"),
             ("to download", size(planned.bytes_to_download)),
         )
     )
+    if several:
+        click.echo()
+        print_table(
+            ("ACCELERATOR", "PLATFORM", "BASE", "PACKAGES", "TO MOVE", "SIZE", "CUDA"),
+            (
+                (
+                    str(image["accelerator"]),
+                    str(image["platform"]),
+                    short((image.get("base") or {}).get("digest") or ""),
+                    str(len(image["packages"])),
+                    size(image["bytes_to_move"]),
+                    size(image["image_bytes"]),
+                    (image.get("cuda") or {}).get("version") or "-",
+                )
+                for image in planned.images
+            ),
+        )
     print_changes(planned)
     for warning in planned.warnings:
         click.secho(clean(f"warning: {warning}"), err=True)
+
+
+def _to_move(planned: Plan) -> str:
+    whole = sum(image["image_bytes"] for image in planned.images) or planned.image_bytes
+    return f"{size(planned.bytes_to_move)} of {size(whole)}"
 
 
 def _cuda(needs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

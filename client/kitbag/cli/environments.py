@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kitbag.cli import options
 from kitbag.cli.output import (
     ago,
     as_json,
@@ -30,13 +31,14 @@ BARS = 20
 
 @click.command()
 @click.argument("environment", metavar="NS/NAME[:VERSION]")
+@options.accelerator
 @as_json
-def resolve(environment: str, json_: bool) -> None:
+def resolve(environment: str, accelerator: str | None, json_: bool) -> None:
     """Print the digest reference of an environment."""
     from kitbag.client import Client
 
     with Client() as client:
-        resolved = client.resolve(environment)
+        resolved = client.resolve(environment, accelerator=accelerator)
     if json_:
         print_json(resolved.json)
     else:
@@ -77,13 +79,17 @@ def ls(query: str | None, namespace: str | None, json_: bool) -> None:
 @click.command()
 @click.argument("environment", metavar="NS/NAME[:VERSION]")
 @click.option("--sizes", is_flag=True, help="Draw its biggest packages as bars.")
+@options.accelerator
+@options.platform
 @as_json
-def show(environment: str, sizes: bool, json_: bool) -> None:
-    """Show a version: its image, packages and layers."""
+def show(
+    environment: str, sizes: bool, accelerator: str | None, platform: str | None, json_: bool
+) -> None:
+    """Show a version: its images, and the packages and layers of one of them."""
     from kitbag.client import Client
 
     with Client() as client:
-        version = client.version(environment)
+        version = client.version(environment, accelerator=accelerator, platform=platform)
     if json_:
         print_json(version.json)
         return
@@ -98,13 +104,30 @@ def show(environment: str, sizes: bool, json_: bool) -> None:
             ("commit", version.commit or ""),
             ("refs", ", ".join(version.refs)),
             ("python", version.python or ""),
-            ("accelerator", version.accelerator or ""),
+            ("accelerator", ", ".join(_accelerators(version)) or version.accelerator or ""),
+            ("platform", ", ".join(dict.fromkeys(each.platform for each in version.images))),
             ("base", version.base or ""),
             ("size", size(version.size_bytes)),
             ("build", version.build or ""),
             ("origin", _origin(version)),
         )
     )
+    if len(version.images) > 1:
+        click.echo()
+        print_table(
+            ("ACCELERATOR", "PLATFORM", "PACKAGES", "SIZE", "IMAGE", "STANDS FOR"),
+            (
+                (
+                    each.accelerator,
+                    each.platform,
+                    str(each.packages),
+                    size(each.size_bytes),
+                    short(each.digest),
+                    each.reference,
+                )
+                for each in version.images
+            ),
+        )
     if version.packages_list:
         click.echo()
         packages = version.packages_list
@@ -138,6 +161,10 @@ def _draw_sizes(version: Version) -> None:
         f"{size(version.size_bytes)} to pull: {size(above)} of packages as installed, "
         f"on a base of {size(base)}"
     )
+
+
+def _accelerators(version: Version) -> list[str]:
+    return list(dict.fromkeys(each.accelerator for each in version.images))
 
 
 def _origin(version: Version) -> str:
@@ -175,7 +202,7 @@ def history(environment: str, json_: bool) -> None:
         print_json({"items": [version.json for version in found]})
         return
     print_table(
-        ("VERSION", "CREATED", "COMMIT", "REFS", "PACKAGES", "SIZE", "DIGEST"),
+        ("VERSION", "CREATED", "COMMIT", "REFS", "PACKAGES", "SIZE", "IMAGES", "DIGEST"),
         (
             (
                 str(version.number),
@@ -184,6 +211,7 @@ def history(environment: str, json_: bool) -> None:
                 ", ".join(version.refs) or "-",
                 str(version.packages),
                 size(version.size_bytes),
+                str(len(version.images) or 1),
                 short(version.digest),
             )
             for version in found
@@ -194,14 +222,18 @@ def history(environment: str, json_: bool) -> None:
 @click.command()
 @click.argument("before", metavar="NS/NAME[:A]")
 @click.argument("after", metavar="[NS/NAME]:B")
+@options.accelerator
+@options.platform
 @as_json
-def diff(before: str, after: str, json_: bool) -> None:
+def diff(
+    before: str, after: str, accelerator: str | None, platform: str | None, json_: bool
+) -> None:
     """Show what changed from one version of an environment to another."""
     from kitbag.client import Client
 
     name, first, second = _both(before, after)
     with Client() as client:
-        found = client.diff(name, first, second)
+        found = client.diff(name, first, second, accelerator=accelerator, platform=platform)
     if json_:
         print_json(found.json)
         return

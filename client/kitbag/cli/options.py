@@ -1,0 +1,38 @@
+"""Options that several commands take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import click
+
+_Callback: TypeAlias = Callable[[click.Context, click.Parameter, Sequence[str]], tuple[str, ...]]
+
+
+def listed(*known: str) -> _Callback:
+    """Reads an option that may be repeated and may hold several values with commas between."""
+
+    def read(
+        context: click.Context, option: click.Parameter, given: Sequence[str]
+    ) -> tuple[str, ...]:
+        values = tuple(value.strip() for text in given for value in text.split(","))
+        for value in values:
+            if value not in known:
+                raise click.BadParameter(
+                    f"{value!r} is not one of {', '.join(known)}.", ctx=context, param=option
+                )
+        return tuple(dict.fromkeys(values))
+
+    return read
+
+
+accelerator = click.option(
+    "--accelerator",
+    metavar="cpu|cuda|tpu",
+    type=click.Choice(["cpu", "cuda", "tpu"]),
+    help="Of several images the one for this; the default one otherwise.",
+)
+platform = click.option(
+    "--platform", metavar="OS/ARCH", help="Of several images the one for this, as linux/arm64."
+)
