@@ -28,6 +28,11 @@ class PinRequest(BaseModel):
     environment: str | None = Field(None, max_length=400, description="NAMESPACE/NAME[:VERSION]")
     image: str | None = Field(None, max_length=1024, description="An image reference.")
     container: str | None = Field(None, max_length=253, description="The user's container.")
+    accelerator: str | None = Field(
+        None,
+        max_length=16,
+        description="Of several images that for this; by default each container's resources say.",
+    )
     pull_secrets: list[SecretName] = Field(
         default_factory=list, max_length=20, description="Added where the image is pulled."
     )

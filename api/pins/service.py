@@ -51,7 +51,10 @@ def pin(engine: Engine, kinds: specs.Kinds, asked: PinRequest) -> Pinned:
 
 def _target(session: Session, asked: PinRequest) -> specs.Target:
     def resolve(name: str) -> str:
-        return versions.resolve(session, name).image
+        found = versions.resolve(session, name)
+        if asked.accelerator is not None:
+            return versions.image_of(found, asked.accelerator).reference
+        return specs.Images(versions.references(found))
 
     if asked.environment is None:
         return specs.Target(image=asked.image, resolve=resolve)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from kitbag.errors import KitbagError, UnreachableError
 from kitbag.refs import EnvRef
-from kitbag.specs import Change, Kinds, PullPolicy, SpecError, Target, expand, images, pin
+from kitbag.specs import Change, Images, Kinds, PullPolicy, SpecError, Target, expand, images, pin
 from kitbag.specs.source import MAX_BYTES
 
 if TYPE_CHECKING:
@@ -94,16 +94,22 @@ def _refused(name: str, why: str) -> Outcome:
 
 
 class Resolver:
-    """Answers references with the server's digests, each asked for once, if ever."""
+    """Answers references with the server's digests, each asked for once, if ever.
 
-    def __init__(self) -> None:
+    Of a version with several images it gives that for the accelerator, or all of them.
+    """
+
+    def __init__(self, accelerator: str | None = None) -> None:
+        self._accelerator = accelerator
         self._client: Client | None = None
         self._known: dict[str, str | KitbagError] = {}
 
     def __call__(self, name: str) -> str:
         if name not in self._known:
             try:
-                self._known[name] = self._server().resolve(name).image
+                found = self._server().resolve(name, accelerator=self._accelerator)
+                several = self._accelerator is None and len(found.images) > 1
+                self._known[name] = Images(found.images) if several else found.image
             except UnreachableError:
                 raise
             except KitbagError as error:
@@ -134,6 +140,7 @@ class Wish:
     env: str | None = None
     image: str | None = None
     container: str | None = None
+    accelerator: str | None = None
     pull_secrets: tuple[str, ...] = ()
     pull_policy: PullPolicy | None = None
 

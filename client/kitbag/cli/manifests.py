@@ -34,6 +34,11 @@ _TARGET = (
     click.option("--image", metavar="REF", help="Pin this image; asks no server."),
     click.option("--container", metavar="NAME", help="The container that is meant."),
     click.option(
+        "--accelerator",
+        type=click.Choice(["cpu", "cuda", "tpu"]),
+        help="Pin the image for this; by default that which each container's resources ask for.",
+    ),
+    click.option(
         "--pull-secret",
         "pull_secrets",
         metavar="NAME",
@@ -75,6 +80,7 @@ def pin(
     env: str | None,
     image: str | None,
     container: str | None,
+    accelerator: str | None,
     pull_secrets: tuple[str, ...],
     pull_policy: str | None,
     in_place: bool,
@@ -94,7 +100,7 @@ def pin(
         raise click.UsageError("-i, -o and --check or --diff exclude each other.")
     if (in_place or output) and "-" in files:
         raise click.UsageError("stdin has no place to be written to: leave out -i and -o.")
-    wish = _wish(env, image, container, pull_secrets, pull_policy)
+    wish = _wish(env, image, container, accelerator, pull_secrets, pull_policy)
     outcomes = _outcomes(files, wish)
     if in_place or output:
         outcomes = _written(outcomes, output)
@@ -139,6 +145,7 @@ def apply(
     env: str | None,
     image: str | None,
     container: str | None,
+    accelerator: str | None,
     pull_secrets: tuple[str, ...],
     pull_policy: str | None,
     namespace: str | None,
@@ -155,7 +162,7 @@ def apply(
     from kitbag import kubectl
     from kitbag.manifests import joined
 
-    wish = _wish(env, image, container, pull_secrets, pull_policy)
+    wish = _wish(env, image, container, accelerator, pull_secrets, pull_policy)
     outcomes = [one for one in _outcomes((*files, *more), wish) if _object(one)]
     _report(outcomes, quiet=True, json_=json_)
     if any(one.error for one in outcomes):
@@ -189,6 +196,7 @@ def _wish(
     env: str | None,
     image: str | None,
     container: str | None,
+    accelerator: str | None,
     pull_secrets: tuple[str, ...],
     pull_policy: str | None,
 ) -> Wish:
@@ -206,14 +214,16 @@ def _wish(
         if not _SECRET.fullmatch(name):
             raise KitbagError(f"{name!r} is no secret's name: small letters, digits, '-' and '.'")
     policy = PullPolicy(pull_policy) if pull_policy else None
-    return Wish(env, image, container, tuple(dict.fromkeys(pull_secrets)), policy)
+    return Wish(env, image, container, accelerator, tuple(dict.fromkeys(pull_secrets)), policy)
 
 
 def _outcomes(files: Sequence[str], wish: Wish) -> list[Outcome]:
     from kitbag import manifests
 
     kinds = table()
-    resolver = manifests.Resolver()
+    if wish.image is not None and wish.accelerator is not None:
+        raise click.UsageError("--image names one image, so --accelerator changes nothing.")
+    resolver = manifests.Resolver(wish.accelerator)
     try:
         wanted = manifests.target(wish, resolver)
         return [

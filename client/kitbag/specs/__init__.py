@@ -1,5 +1,6 @@
 """Where images live in manifests, and how to pin them there without touching another byte."""
 
+from .accelerators import Images
 from .diff import diff
 from .errors import (
     AliasError,
@@ -34,6 +35,7 @@ __all__ = [
     "EncodingError",
     "Found",
     "ImageRef",
+    "Images",
     "InvalidYamlError",
     "Kind",
     "Kinds",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from ..refs import EnvRef
+from .accelerators import Accelerators, Images
 from .aliases import Uses
 from .errors import BadReferenceError, SharedImageError, UnknownContainerError, WriteError
 from .image import ImageRef
@@ -39,7 +40,8 @@ def part_of(image: str, part: Part) -> str | None:
 class Job:
     """Collects the edits of one file, document by document."""
 
-    def __init__(self, source: Source, target: Target) -> None:
+    def __init__(self, source: Source, target: Target, accelerators: Accelerators) -> None:
+        self.accelerators = accelerators
         self.file = source
         self.source = source
         self.target = target
@@ -70,6 +72,10 @@ class Job:
             image = self._value(site)
             if image is None:
                 continue
+            if isinstance(image, Images) and len(image.by) > 1:
+                image, why = self.accelerators.choose(image, site.holder)
+                line = self.source.line(site.start)
+                self.notes.append(f"line {line}: {site.path.rpartition('.')[0] or site.path} {why}")
             value = part_of(image, site.part)
             if value is None:
                 self._refuse_stale(site, image)
@@ -166,7 +172,8 @@ class Job:
             assert self.target.resolve is not None
             image = self.target.resolve(str(wanted))
             try:
-                ImageRef.parse(image)
+                for each in image.by.values() if isinstance(image, Images) else (image,):
+                    ImageRef.parse(each)
             except ValueError as error:
                 line = self.source.line(position)
                 raise BadReferenceError(self.source.filename, line, str(error)) from None

@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import PurePath
 
 from . import path as paths
+from .accelerators import Accelerators
 from .lives import Live
 from .nodes import Keep, Node, Scalar
 
@@ -150,12 +151,14 @@ _ALWAYS = (
 @dataclass(frozen=True, slots=True)
 class Kinds:
     """The table. `injected` are container names that are never the user's; `platform` are image
-    name prefixes that never are; `shapes` are groups of places that rows share."""
+    name prefixes that never are; `shapes` are groups of places that rows share; `accelerators` say
+    which of several images a container gets."""
 
     rows: tuple[Kind, ...]
     injected: frozenset[str] = frozenset()
     platform: tuple[str, ...] = ()
     shapes: Map[str, tuple[Place, ...]] = field(default_factory=dict, repr=False, compare=False)
+    accelerators: Accelerators = field(default_factory=Accelerators)
     by_kind: Map[str, tuple[Kind, ...]] = field(init=False, repr=False, compare=False)
     keep: Keep = field(init=False, repr=False, compare=False)
 
@@ -169,6 +172,7 @@ class Kinds:
 
     def _paths(self) -> Iterator[str]:
         """Every path of the table."""
+        yield from self.accelerators.resources
         for row in self.rows:
             yield from row.has
             yield from (refusal.at for refusal in row.refuse)

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from . import path as paths
+from .accelerators import Accelerators
 from .errors import KindsError, SpecError
 from .kinds import Choose, Form, Kind, Kinds, Part, Place, Refusal, join
 from .lives_file import Lives, rules
@@ -41,6 +42,10 @@ def extended(kinds: Kinds, data: bytes, filename: str = "-") -> Kinds:
         kinds.injected | more.injected,
         kinds.platform + more.platform,
         {**kinds.shapes, **more.shapes},
+        Accelerators(
+            more.accelerators.names + kinds.accelerators.names,
+            more.accelerators.resources + kinds.accelerators.resources,
+        ),
     )
 
 
@@ -69,7 +74,8 @@ def _load(data: bytes, filename: str, known: Map[str, tuple[Place, ...]]) -> Kin
     roots = read(source)
     if len(roots) != 1:
         raise KindsError(filename, 1, "a table of kinds is one YAML document")
-    top = reader.mapping(roots[0], {"injected", "platform", "shapes", "lives", "kinds"})
+    words = {"injected", "platform", "accelerators", "resources", "shapes", "lives", "kinds"}
+    top = reader.mapping(roots[0], words)
     own = reader.mapping(top.get("shapes"))
     shapes = dict(known)
     # A text may hold a shape that is described further down.
@@ -85,6 +91,14 @@ def _load(data: bytes, filename: str, known: Map[str, tuple[Place, ...]]) -> Kin
         frozenset(reader.texts(top.get("injected"))),
         reader.texts(top.get("platform")),
         shapes,
+        Accelerators(
+            tuple(
+                (beginning, name)
+                for name, node in reader.mapping(top.get("accelerators")).items()
+                for beginning in reader.texts(node)
+            ),
+            tuple(reader.path(node) for node in reader.items(top.get("resources"))),
+        ),
     )
 
 

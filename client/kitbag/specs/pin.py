@@ -35,8 +35,9 @@ def pin(
     if target.image is None and "kitbag" not in source.text:
         return Pinned(data)
     wanted = Wanted(container, ImageRef.parse(target.image).name if target.image else None)
-    job = Job(source, target)
-    for part in parts(source, kinds or builtin(), wanted):
+    table = kinds or builtin()
+    job = Job(source, target, table.accelerators)
+    for part in parts(source, table, wanted):
         job.document(part)
     return job.result(container)
 

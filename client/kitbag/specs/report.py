@@ -10,7 +10,11 @@ from typing import TypeAlias
 from ..refs import EnvRef
 
 Resolver: TypeAlias = Callable[[str], str]
-"""`NS/NAME[:VERSION]` in, a digest reference out; what it raises goes through to the caller."""
+"""`NS/NAME[:VERSION]` in, a digest reference out; what it raises goes through to the caller.
+
+For a version with images for several accelerators the reference may be `Images`; then each
+container gets the one that its resources ask for.
+"""
 
 
 class PullPolicy(enum.Enum):
@@ -25,9 +29,10 @@ class PullPolicy(enum.Enum):
 class Target:
     """What to pin.
 
-    `image` is written to every user's container of every known kind. `env` is the environment it
-    came from, when it is known. `resolve` answers `kitbag://` references and annotations; without
-    it those are left alone, but for the containers that `image` is written to.
+    `image`, which may be `Images` too, is written to every user's container of every known kind.
+    `env` is the environment it came from, when it is known. `resolve` answers `kitbag://`
+    references and annotations; without it those are left alone, but for the containers that `image`
+    is written to.
     """
 
     image: str | None = None
