@@ -40,7 +40,7 @@ def main() -> int:
             os.environ["KITBAG_URL"] = url
             repository = make_repository(folder)
             step(f"1. Build {git_url}")
-            image = kitbag("build", git_url, "--name", ENVIRONMENT)
+            image = kitbag("build", git_url, "--name", ENVIRONMENT, "--accelerator", "cpu")
             show(image)
 
             step("2. Pin the notebook, the pipeline and the TFJob to that one digest")
@@ -53,7 +53,7 @@ def main() -> int:
             step(f"3. One more package: {ONE_MORE}")
             add_package(repository)
             started = time.monotonic()
-            more = kitbag("build", git_url, "--name", ENVIRONMENT)
+            more = kitbag("build", git_url, "--name", ENVIRONMENT, "--accelerator", "cpu")
             took = time.monotonic() - started
             stats = last_build()
             show(more)

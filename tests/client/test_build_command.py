@@ -240,3 +240,30 @@ def test_choices_about_packages_reach_the_server(kitbag, server, folder):
     refused = kitbag("plan", "--exclude-newer", "soon", cwd=folder, env=server.env)
     assert refused.returncode == 2
     assert "give a date such as 2026-01-31" in refused.stderr
+
+
+def test_accelerators_and_platforms_reach_the_server(kitbag, server, folder):
+    def request(*options: str) -> dict[str, object]:
+        done = kitbag(
+            "build", "--name", "cli/images", "--json", *options, cwd=folder, env=server.env
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)["request"]
+
+    both = request("--accelerator", "cpu,cuda", "--platform", "linux/arm64, linux/amd64")
+    assert both["accelerators"] == ["cpu", "cuda"]
+    assert both["platforms"] == ["linux/amd64", "linux/arm64"]
+    again = request("--accelerator", "cpu", "--accelerator", "cuda", "--platform", "linux/arm64")
+    assert (again["accelerators"], again["platform"]) == (["cpu", "cuda"], "linux/arm64")
+    assert request("--accelerator", "cpu")["accelerators"] == ["cpu"]
+    assert "accelerators" not in request("--accelerator", "cuda")
+    assert "accelerators" not in request()
+    for option, value in (("--platform", "linux/386"), ("--accelerator", "cpu,gpu")):
+        refused = kitbag("build", option, value, cwd=folder, env=server.env)
+        assert refused.returncode == 2 and "is not one of" in refused.stderr
+
+
+def test_an_accelerator_beside_an_image_is_refused(kitbag, folder):
+    (folder / "pod.yaml").write_text("kind: Pod\n")
+    done = kitbag("pin", "pod.yaml", "--image", "r.io/a:1", "--accelerator", "cuda", cwd=folder)
+    assert done.returncode == 2 and "--accelerator changes nothing" in done.stderr
