@@ -144,5 +144,5 @@ class Shared:
     def record(self, made: Iterable[tuple[str, Layer]], store: str, repo: str) -> None:
         self._index.record(made, store, repo)
 
-    def lost(self, digests: Iterable[str], store: str) -> None:
-        self._index.lost(digests, store)
+    def lost(self, digest: str, store: str, repo: str) -> None:
+        self._index.lost(digest, store, repo)

@@ -182,10 +182,10 @@ class _Work:
             system, _, arch = image.platform.partition("/")
             platforms = by_accelerator.setdefault(image.accelerator, {})
             platforms[Platform(system, arch)] = each.digest
-        indexes = {}
-        for accelerator, digests in by_accelerator.items():
-            index = several.index_of(digests, name, self._kit.store)
-            indexes[accelerator] = several.put(index, name, self._kit.store) if index else None
+        indexes = {
+            accelerator: several.put_index(digests, name, self._kit.store)
+            for accelerator, digests in by_accelerator.items()
+        }
         return [
             replace(each, index_digest=indexes[image.accelerator])
             for image, each in zip(version.images, facts, strict=True)
