@@ -161,7 +161,7 @@ class VersionImage(Model):
     platform: Mapped[str] = mapped_column(String(64))
     image: Mapped[str] = mapped_column(Text)
     digest: Mapped[str] = mapped_column(String(80), index=True)
-    index_digest: Mapped[str | None] = mapped_column(String(80))
+    index_digest: Mapped[str | None] = mapped_column(String(80), index=True)
     base_name: Mapped[str] = mapped_column(Text)
     base_digest: Mapped[str] = mapped_column(String(80))
     lock_sha256: Mapped[str | None] = mapped_column(ForeignKey("locks.sha256"))

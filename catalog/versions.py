@@ -293,13 +293,12 @@ def resolve(session: Session, name: str) -> Version:
 
 
 def is_built(session: Session, digest: str) -> bool:
-    """Whether an image of some version has this digest, or the index that it is in."""
-    places = (
-        select(Version.id).where(Version.digest == digest),
-        select(VersionImage.version_id).where(VersionImage.digest == digest),
-        select(VersionImage.version_id).where(VersionImage.index_digest == digest),
+    """Whether an image of some version, or the index of some, has this digest."""
+    found = (
+        select(VersionImage.version_id).where(column == digest).limit(1)
+        for column in (VersionImage.digest, VersionImage.index_digest)
     )
-    return any(session.scalar(place.limit(1)) is not None for place in places)
+    return any(session.scalar(statement) is not None for statement in found)
 
 
 def rollback(session: Session, full_name: str, to: str, *, created_by: str = "") -> Version:

@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from catalog import versions
 from catalog.engine import reading
+from kitbag.specs import Images
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -34,7 +35,10 @@ class CatalogAwayError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """An image that a name stood for; `at` is when the catalog said so (time.monotonic)."""
+    """An image that a name stood for, `Images` where there are several for accelerators.
+
+    `at` is when the catalog said so (time.monotonic).
+    """
 
     image: str
     at: float
@@ -104,7 +108,7 @@ class Book:
 
     def _resolve(self, name: str) -> str:
         with reading(self._engine) as session:
-            return versions.resolve(session, name).image
+            return Images(versions.references(versions.resolve(session, name)))
 
     def _has(self, digest: str) -> bool:
         with reading(self._engine) as session:
@@ -126,10 +130,12 @@ class Book:
         before = self._names.get(name)
         self._names[name] = Known(image, time.monotonic())
         self._names.move_to_end(name)
-        digest = image.rpartition("@")[2]
-        if before is not None and before.image == image and digest in self._digests:
+        images = _references(image)
+        digests = [each.rpartition("@")[2] for each in images.values()]
+        known = all(digest in self._digests for digest in digests)
+        if before is not None and _references(before.image) == images and known:
             return
-        self._digests[digest] = None
+        self._digests.update(dict.fromkeys(digests))
         while len(self._names) > _MAX_NAMES:
             self._names.popitem(last=False)
         while len(self._digests) > _MAX_DIGESTS:
@@ -146,14 +152,16 @@ class Book:
             log.warning("%s is not read, so nothing is known from before: %s", self._path, error)
             return
         never = float("-inf")
-        self._names.update((str(name), Known(str(image), never)) for name, image in names.items())
+        self._names.update((str(name), Known(_read(image), never)) for name, image in names.items())
         self._digests.update((str(digest), None) for digest in digests)
 
     def _save(self) -> None:
         """Replace the file; one that can't be written costs only the next start its memory."""
         with self._saving:
             kept = {
-                "names": {name: known.image for name, known in self._names.copy().items()},
+                "names": {
+                    name: _references(known.image) for name, known in self._names.copy().items()
+                },
                 "digests": list(self._digests.copy()),
             }
             half = self._path.with_name(f"{self._path.name}.{os.getpid()}")
@@ -163,3 +171,15 @@ class Book:
                 half.replace(self._path)
             except OSError as error:
                 log.warning("what names stand for is not kept in %s: %s", self._path, error)
+
+
+def _references(image: str) -> dict[str, str]:
+    """The image for each accelerator; "" stands for any where there is one image."""
+    return dict(image.by) if isinstance(image, Images) else {"": image}
+
+
+def _read(kept: object) -> str:
+    """An image as the file has it, which was one text before a version could have several."""
+    if isinstance(kept, dict) and kept:
+        return Images({str(name): str(image) for name, image in kept.items()})
+    return str(kept)

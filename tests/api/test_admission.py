@@ -11,7 +11,10 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from api.admission.book import _read, _references
 from catalog.engine import writing
+from catalog.versions import ImageFacts
+from kitbag.specs import Images
 
 IMAGE = "registry.example/alice/gan@sha256:" + "a" * 64
 NEWER = "registry.example/alice/gan@sha256:" + "d" * 64
@@ -114,6 +117,28 @@ def test_a_reference_becomes_its_digest_and_the_container_beside_it_stays(site, 
         {"op": "replace", "path": place, "value": IMAGE},
     ]
     assert counted(site, "mutate", "pinned") == 1
+
+
+def test_a_container_that_asks_for_gpus_gets_the_image_for_them_also_from_memory(site):
+    images = [
+        ImageFacts(f"r/gan@sha256:{n}", f"sha256:{n}", name, "linux/amd64", "auto", "b", 1)
+        for n, name in (("1" * 64, "cpu"), ("2" * 64, "cuda"))
+    ]
+    site.new_version(images=images, image=images[0].image, digest=images[0].digest)
+    both = job()
+    workers = both["spec"]["tfReplicaSpecs"]
+    workers["PS"] = copy.deepcopy(workers["Worker"])
+    container = workers["Worker"]["template"]["spec"]["containers"][0]
+    container["resources"] = {"limits": {"nvidia.com/gpu": 1}}
+    for _ in range(2):
+        done = patched(both, patch_of(admit(site, both)))["spec"]["tfReplicaSpecs"]
+        told = [
+            done[kind]["template"]["spec"]["containers"][0]["image"] for kind in ("PS", "Worker")
+        ]
+        assert told == [image.image for image in images]
+    kept = _read(json.loads(json.dumps(_references(Images({"cpu": "a", "cuda": "b"})))))
+    assert isinstance(kept, Images) and kept.by == {"cpu": "a", "cuda": "b"}
+    assert _read("r/a@sha256:1") == "r/a@sha256:1"
 
 
 def test_an_annotation_pins_an_object_that_has_another_image_and_again_nothing(site):
@@ -467,7 +492,7 @@ def test_a_digest_that_was_seen_may_run_while_the_catalog_is_away(make_site):
     site.new_version()
     assert admit(site, pod(IMAGE), "/v1/admission/validate")["allowed"]
     with writing(site.engine) as session:
-        session.execute(text("ALTER TABLE versions RENAME TO gone"))
+        session.execute(text("ALTER TABLE version_images RENAME TO gone"))
     assert admit(site, pod(IMAGE), "/v1/admission/validate")["allowed"]
     told = refusal(admit(site, pod(NEWER), "/v1/admission/validate"))
     assert "can't be told" in told

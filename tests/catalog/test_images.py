@@ -45,6 +45,9 @@ def test_an_image_is_found_by_what_it_is_for(shop: Shop) -> None:
             "cpu": "r/a/b@sha256:cpus",
             "cuda": "r/a/b@sha256:cuda-amd64",
         }
+        for digest in ("cpus", "cpu-amd64", "cpu-arm64", "cuda-amd64"):
+            assert versions.is_built(session, f"sha256:{digest}")
+        assert not versions.is_built(session, "sha256:cuda-arm64")
         assert versions.image_of(found) is found.images[0]
         assert versions.image_of(found, None, "linux/arm64").base_digest == "sha256:arm"
         cuda = versions.image_of(found, "cuda")
