@@ -40,6 +40,7 @@ from api.problems import Slug, declared, handlers
 from api.pulls.layout import Layout
 from api.pulls.routes import router as pulls
 from api.queue import Queue, WorkerQueue
+from api.rollouts.routes import router as rollouts
 from api.services import Services
 from api.settings import ApiSettings
 from catalog.engine import make_engine
@@ -88,7 +89,10 @@ def create_app(settings: ApiSettings, queue: Queue | None = None) -> FastAPI:
     )
     app.state.services = services
     app.state.probe = Probe(engine, services.queue)
-    for router in (builds, plans, environments, resolve, pins, bases, verifications, rebases):
+    for router in (
+        *(builds, plans, rollouts, environments, resolve, pins, bases),
+        *(verifications, rebases),
+    ):
         app.include_router(router, dependencies=[Depends(require_token)], responses=_ANY_ROUTE)
     for router in (pages, page_actions):
         app.include_router(router, dependencies=[Depends(require_token)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -46,6 +46,13 @@ class ApiSettings(BaseSettings):
     api_token: SecretStr | None = Field(None, description="What callers must show, if anything.")
 
     kinds: Path | None = Field(None, description="More kinds for pins (docs/pin.md).")
+    cluster: str = Field("", description="Whether workers have a cluster for rollouts; see there.")
+    cluster_acts_as: Literal["service-account", "user"] = Field(
+        "service-account", description="In whose name rollouts are done."
+    )
+    user_header: str | None = Field(
+        None, description="The header in which a proxy that nobody gets round says who asks."
+    )
 
     max_json_bytes: int = Field(_MIB, gt=0)
     max_archive_bytes: int = Field(64 * _MIB, gt=0)

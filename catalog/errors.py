@@ -63,3 +63,15 @@ class LostBuildError(CatalogError):
     """The build was handed to another attempt: this worker was taken for dead and must stop."""
 
     type = "conflict"
+
+
+class RolloutNotFoundError(CatalogError):
+    """The environment has no rollout of that number."""
+
+    type = "rollout-not-found"
+
+
+class LostRolloutError(CatalogError):
+    """The run of a rollout was handed to another worker, or the rollout was removed."""
+
+    type = "conflict"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import and_, exists, or_, select, update
 from sqlalchemy.orm import Session
 
+from catalog import rollouts
 from catalog.models import Environment, Json, Version, VersionImage
 from catalog.types import utcnow
 from catalog.versions import copied_images
@@ -97,8 +98,10 @@ def add(session: Session, old: Version, facts: Sequence[Rebased]) -> int | None:
         "content_key": _key("content", old.content_key, *on),
         "rebased_from": old.number,
     }
-    session.add(Version(**known, number=number, images=images))
+    version = Version(**known, number=number, images=images)
+    session.add(version)
     session.flush()
+    rollouts.plan(session, version)
     return number
 
 

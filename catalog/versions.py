@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session, selectinload, undefer
 
-from catalog import environments, packages
+from catalog import environments, packages, rollouts
 from catalog.errors import ImageNotFoundError, VersionNotFoundError
 from catalog.models import Environment, Json, Lock, Version, VersionImage, VersionRef
 from catalog.text import storable
@@ -125,6 +125,7 @@ def add(
             key=("environment_id", "name"),
             update=("version_id", "moved_at"),
         )
+    rollouts.plan(session, version)
     session.refresh(version, ["environment", "refs"])
     return version
 
@@ -314,5 +315,6 @@ def rollback(session: Session, full_name: str, to: str, *, created_by: str = "")
     version = Version(**copied, number=number, created_by=created_by, images=images)
     session.add(version)
     session.flush()
+    rollouts.plan(session, version)
     session.refresh(version, ["environment", "refs"])
     return version

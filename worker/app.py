@@ -25,6 +25,7 @@ ENGINE_QUEUE = "engine"
 SWEEP = "kitbag.sweep"
 TRIM = "kitbag.trim"
 JOB = "kitbag.job"
+ROLL = "kitbag.roll"
 _CONNECT_S = 2.0
 # Celery raises a bare RuntimeError when the connection that brings results can't be made again.
 _QUEUE_ERRORS = (redis.RedisError, kombu.exceptions.KombuError, OSError, RuntimeError)
@@ -84,6 +85,20 @@ def enqueue_build(build_id: str) -> None:
 def enqueue_for_engine(build_id: str) -> None:
     """Tell the workers that have a container engine; raises what the broker's client raises."""
     app().send_task(BUILD, args=[build_id], retry=False, ignore_result=True, queue=ENGINE_QUEUE)
+
+
+def send_roll(run_id: str) -> None:
+    """Tell the workers of a rollout's run; raises what the broker's client raises.
+
+    Each sweep tells them again, so that a message nobody takes in time is of no use.
+    """
+    app().send_task(
+        ROLL,
+        args=[int(run_id)],
+        retry=False,
+        ignore_result=True,
+        expires=2 * QueueSettings().sweep_s,
+    )
 
 
 def request_plan(request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:

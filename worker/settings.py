@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,6 +24,15 @@ def _listed(value: object) -> object:
         return json.loads(value)
     except ValueError as error:
         raise ValueError("it begins like a JSON list and is none; commas do as well") from error
+
+
+class ActsAs(StrEnum):
+    """In whose name rollouts change the objects of a cluster."""
+
+    SERVICE_ACCOUNT = "service-account"
+    """That of the environment's namespace."""
+    USER = "user"
+    """Whoever registered the rollout."""
 
 
 class QueueSettings(BaseSettings):
@@ -108,6 +118,12 @@ class WorkerSettings(QueueSettings):
         NoDecode,
         BeforeValidator(_listed),
     ] = Field(frozenset({"https", "ssh"}), description="What git URLs may use.")
+
+    cluster: str = Field("", description="in-cluster or a kubeconfig's path; none: no rollouts.")
+    kinds: Path | None = Field(None, description="More kinds for rollouts (docs/pin.md).")
+    cluster_acts_as: ActsAs = ActsAs.SERVICE_ACCOUNT
+    cluster_account: str = Field("kitbag", description="The service account of each namespace.")
+    rollout_retry_s: float = Field(15, gt=0, description="The first wait; it doubles up to 10 min.")
 
     build_timeout_s: float = Field(3600, gt=0)
     heartbeat_s: float = Field(2, gt=0)

@@ -21,7 +21,7 @@ from catalog import builds
 from catalog.engine import reading
 from catalog.errors import CatalogError
 from worker import app as queue
-from worker import building, containers, leftovers, working
+from worker import building, containers, leftovers, rolling, working
 from worker import plan as planning
 from worker.deadline import Deadline
 from worker.jobs import Jobs
@@ -84,6 +84,12 @@ def job(job_id: str) -> None:
     working.work(services(), job_id)
 
 
+@queue.app().task(name=queue.ROLL)  # type: ignore[untyped-decorator]
+def roll(run_id: int) -> None:
+    """Take a version to the objects of a rollout; nothing if another worker does."""
+    rolling.roll(services(), run_id)
+
+
 @queue.app().task(name=queue.SWEEP)  # type: ignore[untyped-decorator]
 def sweep(*, anew: bool = False) -> None:
     """Queue again what dead workers left, and tell the queue of builds that it may have lost.
@@ -94,6 +100,7 @@ def sweep(*, anew: bool = False) -> None:
     try:
         again = leftovers.requeue_dead(kit)
         waiting = leftovers.waiting(kit)
+        rolls = rolling.due(kit)
     except SQLAlchemyError as error:
         log.warning("no sweep: the catalog does not answer: %s", type(error).__name__)
         return
@@ -108,6 +115,7 @@ def sweep(*, anew: bool = False) -> None:
             waiting, (queue.enqueue_build, queue.enqueue_for_engine), strict=True
         ):
             leftovers.tell(known, mark, enqueue)
+        leftovers.tell([str(run) for run in rolls], lambda _: True, queue.send_roll)
         with closing(Jobs(kit.settings.broker_url)) as jobs:
             leftovers.tell(jobs.left(), mark, queue.send_job)
 

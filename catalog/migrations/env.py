@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from alembic import context
 
-import catalog.build_models  # noqa: F401 - registers its tables
+import catalog.build_models
+import catalog.rollout_models  # noqa: F401 - both register their tables
 from catalog.models import Model
 
 context.configure(

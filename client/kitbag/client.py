@@ -269,6 +269,49 @@ class Client:
         path = f"{_env_path(_env(name))}/rollback"
         return self._read(Version.from_json, self._transport.post(path, {"to": to}))
 
+    def rollouts(self, name: str) -> list[Json]:
+        """The rollouts registered on NS/NAME, and what became of their objects."""
+        items: list[Json] = self._transport.get(f"{_env_path(_env(name))}/rollouts")["items"]
+        return items
+
+    def add_rollout(
+        self,
+        name: str,
+        *,
+        objects: Sequence[Json] = (),
+        selector: str = "",
+        namespace: str | None = None,
+        restart: bool = False,
+        clone: bool = False,
+        force_conflicts: bool = False,
+        container: str | None = None,
+    ) -> Json:
+        """Have the server give objects of its cluster every version of NS/NAME, from the latest on.
+
+        `objects` are {"kind", "name"}; or else `selector` chooses by labels.
+        """
+        body = {
+            "objects": list(objects),
+            "selector": selector,
+            "namespace": namespace,
+            "restart": restart,
+            "clone": clone,
+            "force_conflicts": force_conflicts,
+            "container": container,
+        }
+        made: Json = self._transport.post(f"{_env_path(_env(name))}/rollouts", body)
+        return made
+
+    def retry_rollout(self, name: str, rollout_id: int) -> Json:
+        """Have the server try the newest version again now."""
+        path = f"{_env_path(_env(name))}/rollouts/{int(rollout_id)}/retry"
+        told: Json = self._transport.post(path, {})
+        return told
+
+    def remove_rollout(self, name: str, rollout_id: int) -> None:
+        """Have the server leave those objects alone; they stay as they are."""
+        self._transport.delete(f"{_env_path(_env(name))}/rollouts/{int(rollout_id)}")
+
     def verify(self, name: str, *, timeout_s: float | None = None) -> Json:
         """The verdict on NS/NAME[:VERSION], built again from its lock: `equal`, and what differs.
 

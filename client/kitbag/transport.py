@@ -67,7 +67,7 @@ class Transport:
         )
 
     def delete(self, path: str) -> Any:  # noqa: ANN401 - JSON
-        """Delete what is at this path; returns the JSON of the answer."""
+        """Delete what is at this path; returns the JSON of the answer, None if it has none."""
         return self._send("DELETE", path)
 
     @contextmanager
@@ -89,6 +89,8 @@ class Transport:
             response = self._http.request(method, path, **options)
         if not response.is_success:
             raise self._problem(response, response.content)
+        if response.status_code == httpx.codes.NO_CONTENT:
+            return None
         try:
             return response.json()
         except ValueError as error:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select, text
 
-import catalog.build_models  # noqa: F401 - registers its tables
+import catalog.build_models
+import catalog.rollout_models  # noqa: F401 - both register their tables
 from catalog import names
 from catalog.engine import make_engine, migrate, writing
 from catalog.ids import new_id

@@ -73,6 +73,7 @@ def test_a_typo_in_a_template_does_not_pass(helm: Helm, right: str, wrong: str, 
         ),
         ({"api": {"ingress": {"enabled": True}}}, "Set api.ingress.host"),
         ({"builds": {"heartbeatSeconds": 11}}, "Set builds.leaseSeconds"),
+        ({"rollouts": {"enabled": True, "actsAs": "user"}}, "Set rollouts.userHeader"),
         ({"api": {"autoscaling": {"minReplicas": 9}}}, "Set api.autoscaling.maxReplicas"),
         ({"admission": {"enabled": True}}, "Set admission.key"),
         ({"admission": {"enabled": True, "key": "k" * 16}}, "Set admission.certificate.secretName"),
@@ -108,6 +109,7 @@ def test_what_is_missing_is_refused_in_a_sentence_that_says_what_to_set(
         {"database": {"url": "sqlite:///catalog.db"}},
         {"redis": {"existingSecret": {"name": "a", "field": "b"}}},
         {"index": {"strategy": "best"}},
+        {"rollouts": {"actsAs": "root"}},
         {"builds": {"timeoutSeconds": "1h"}},
         {"api": {"resources": {"limits": {"gpu": 1}}}},
     ],
@@ -123,7 +125,9 @@ def test_the_schema_refuses_what_no_template_reads(helm: Helm, wrong: dict[str, 
 def test_every_pod_passes_the_restricted_standard(render: Render, values: Path) -> None:
     for template in workloads(render(of=values.stem)):
         pod = template["spec"]
-        assert pod["automountServiceAccountToken"] is False
+        variables = {each["name"] for each in pod["containers"][0].get("env", [])}
+        rolls = {"KITBAG_CLUSTER", "KITBAG_STORE"} <= variables  # a worker with rollouts
+        assert pod["automountServiceAccountToken"] is rolls
         assert pod["enableServiceLinks"] is False  # KITBAG_…_PORT=tcp://… would be a setting
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["runAsUser"] == 10001
@@ -331,3 +335,30 @@ def test_cert_manager_makes_the_certificate_and_tells_who_signed_it(helm: Helm) 
     assert "dnsNames: [kb-kitbag-admission.default.svc]" in text
     assert "cert-manager.io/inject-ca-from: default/kb-kitbag-admission" in text
     assert "caBundle:" not in text
+
+
+def rules(objects: list[Object]) -> dict[tuple[str, str], Any]:
+    return {
+        (each["kind"], each["metadata"].get("namespace", "")): each["rules"]
+        for each in objects
+        if each["kind"] in ("Role", "ClusterRole")
+    }
+
+
+def test_only_with_rollouts_may_workers_do_anything_in_the_cluster_and_then_act_as_others(
+    helm: Helm,
+) -> None:
+    def given(**rollouts: Any) -> list[Object]:
+        return helm.objects(CHART, "kb", merged(example("smallest"), {"rollouts": rollouts}))
+
+    assert rules(given()) == {}
+    account = {"apiGroups": [""], "verbs": ["impersonate"], "resources": ["serviceaccounts"]}
+    account |= {"resourceNames": ["kitbag"]}
+    assert rules(given(enabled=True)) == {("ClusterRole", ""): [account]}
+    assert rules(given(enabled=True, namespaces=["hep", "lab"])) == {
+        ("Role", "hep"): [account],
+        ("Role", "lab"): [account],
+    }
+    users = given(enabled=True, actsAs="user", users=["ana"], userHeader="x-user")
+    (rule,) = rules(users)["ClusterRole", ""]
+    assert (rule["resources"], rule["resourceNames"]) == (["users"], ["ana"])

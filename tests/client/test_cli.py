@@ -19,6 +19,7 @@ from api.builds.schemas import BuildOut, EventOut
 from api.environments.schemas import DiffOut, EnvironmentOut, VersionOut
 from api.plans.schemas import Plan
 from api.problems import Problem
+from api.rollouts.schemas import RolloutOut
 from kitbag import __version__
 from kitbag.cli import kitbag as group
 from kitbag.cli.output import ago, clean, size
@@ -172,6 +173,7 @@ def test_what_was_never_has_no_age():
         ("Environment", EnvironmentOut),
         ("Version", VersionOut),
         ("Diff", DiffOut),
+        ("Rollout", RolloutOut),
     ],
 )
 def test_the_page_names_every_member_that_the_server_sends(word, model):

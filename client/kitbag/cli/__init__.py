@@ -12,7 +12,17 @@ import sys
 import click
 
 from kitbag import __version__
-from kitbag.cli import bases, builds, capture, environments, kinds, login, manifests
+from kitbag.cli import (
+    bases,
+    builds,
+    capture,
+    environments,
+    kinds,
+    live,
+    login,
+    manifests,
+    rollouts,
+)
 from kitbag.cli.output import clean
 from kitbag.errors import KitbagError
 
@@ -47,6 +57,8 @@ for _command in (
     manifests.pin,
     manifests.apply,
     kinds.specs,
+    live.where,
+    rollouts.rollout,
     login.login,
 ):
     kitbag.add_command(_command)

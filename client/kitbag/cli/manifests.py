@@ -16,6 +16,7 @@ from kitbag.cli.output import as_json, clean, print_json
 from kitbag.errors import KitbagError
 
 if TYPE_CHECKING:
+    from kitbag.live.files import Checked
     from kitbag.manifests import Outcome, Wish
     from kitbag.specs import Change
 
@@ -135,6 +136,7 @@ def pin(
 @click.option("-n", "--namespace", metavar="NS", help="kubectl's --namespace.")
 @click.option("--context", "cluster", metavar="NAME", help="kubectl's --context.")
 @click.option("--force-conflicts", is_flag=True, help="Take over fields that others manage.")
+@click.option("--clone", is_flag=True, help="Copy what can't change its image, under a new name.")
 @click.option("--dry-run", is_flag=True, help="Let the cluster check, and change nothing.")
 @as_json
 @click.pass_context
@@ -151,19 +153,21 @@ def apply(
     namespace: str | None,
     cluster: str | None,
     force_conflicts: bool,
+    clone: bool,
     dry_run: bool,
     json_: bool,
 ) -> None:
     """Pin manifests and apply them to the current cluster.
 
-    The files are meant as by `pin`. Nothing is applied where one of them is refused. kubectl does
-    a server-side apply as the field manager kitbag.
+    The files are meant as by `pin`. Nothing is applied where one of them is refused, or would mix
+    two images in a job that runs. kubectl does a server-side apply as the field manager kitbag.
     """
     from kitbag import kubectl
     from kitbag.manifests import joined
 
     wish = _wish(env, image, container, accelerator, pull_secrets, pull_policy)
     outcomes = [one for one in _outcomes((*files, *more), wish) if _object(one)]
+    outcomes = _checked(outcomes, namespace, cluster, clone)
     _report(outcomes, quiet=True, json_=json_)
     if any(one.error for one in outcomes):
         click.echo("kitbag: nothing is applied: repair the files above", err=True)
@@ -180,6 +184,40 @@ def apply(
         print_json({"files": found, "applied": said})
     else:
         click.echo("\n".join(map(clean, said)))
+
+
+def _checked(
+    outcomes: list[Outcome], namespace: str | None, context: str | None, clone: bool
+) -> list[Outcome]:
+    """The files as they may be applied; those that would harm what is there are refused."""
+    from kitbag.cli.kinds import table
+    from kitbag.live import files, through_kubectl
+
+    kinds = table()
+    if not any(
+        one.after and files.may_harm(one.after, one.manifest.name, kinds) for one in outcomes
+    ):
+        return outcomes
+    with through_kubectl.current(context) as live:
+        place = namespace or through_kubectl.namespace(context)
+        return [
+            _held(
+                one,
+                files.check(live, one.after, one.manifest.name, place, clone=clone, kinds=kinds),
+            )
+            if one.after is not None
+            else one
+            for one in outcomes
+        ]
+
+
+def _held(outcome: Outcome, checked: Checked) -> Outcome:
+    from dataclasses import replace
+
+    if checked.refused:
+        why = "; ".join(checked.refused)
+        return replace(outcome, after=None, error=f"{outcome.manifest.name}: {why}")
+    return replace(outcome, after=checked.data, notes=(*outcome.notes, *checked.copies))
 
 
 def _object(outcome: Outcome) -> bool:

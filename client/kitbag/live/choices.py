@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..specs import ImageRef
@@ -15,36 +15,45 @@ from ..specs import ImageRef
 LIST = "spec.podTemplate.options.imageConfig"
 
 
-def appended(item: Mapping[str, Any], image: str, label: str) -> dict[str, Any] | None:
-    """The object with choices of this image, to which those of its repository are redirected.
+def appended(
+    item: Mapping[str, Any], image: str, instead_of: Callable[[str], str | None], label: str
+) -> dict[str, Any] | None:
+    """The object with choices of what `instead_of` says, to which those it is about are redirected.
 
-    None if each of those leads to the image already; `{}` never. Choices that redirect to others
-    are followed to where they end. What is asked for twice is added once, named for `label`.
+    Those are the ones of the image's repository, where they end if they redirect to others. None if
+    each of them is what it is to be already. What is asked for twice is added once, named for
+    `label`.
     """
     changed = copy.deepcopy(dict(item))
     config = changed["spec"]["podTemplate"]["options"]["imageConfig"]
     values: list[dict[str, Any]] = config["values"]
     ends = [value for value in values if not value.get("redirect") and _ours(value, image)]
-    old = [value for value in ends if value["spec"]["image"] != image]
+    old = [value for value in ends if value["spec"]["image"] != instead_of(value["spec"]["image"])]
     if not old:
         return None
-    new = next((value for value in ends if value["spec"]["image"] == image), None)
     for value in old:
+        wanted = instead_of(value["spec"]["image"])
+        new = next((other for other in ends if other["spec"]["image"] == wanted), None)
         if new is None:
             new = copy.deepcopy(value)
             new["id"] = _free({str(each["id"]) for each in values}, str(value["id"]), label)
-            new["spec"]["image"] = image
+            new["spec"]["image"] = wanted
             values.append(new)
+            ends.append(new)
         value["redirect"] = {"to": new["id"]}
         if config.get("spawner", {}).get("default") == value["id"]:
             config["spawner"]["default"] = new["id"]
     return changed
 
 
-def has(item: Mapping[str, Any], image: str) -> bool:
-    """Whether a choice is of the image's repository."""
+def offered(item: Mapping[str, Any], image: str) -> list[str]:
+    """The images of the repository that are offered and redirect to no other."""
     config = item["spec"]["podTemplate"]["options"]["imageConfig"]
-    return any(_ours(value, image) for value in config["values"])
+    return [
+        str(value["spec"]["image"])
+        for value in config["values"]
+        if not value.get("redirect") and _ours(value, image)
+    ]
 
 
 def _ours(value: Mapping[str, Any], image: str) -> bool:

@@ -35,10 +35,19 @@ class Action(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The image, and the version NS/NAME:NUMBER that it is, where it is one."""
+    """The image, and the version NS/NAME:NUMBER that it is, where it is one.
+
+    A version may have an image for each accelerator: `successors` says by the digest of an image of
+    any version which one takes its place; None where this version has none for that accelerator.
+    """
 
     image: str
     version: EnvRef | None = None
+    successors: Mapping[str, str | None] = field(default_factory=dict)
+
+    def instead_of(self, image: str | None) -> str | None:
+        """What takes the place of an image; None if the version has nothing for it."""
+        return self.successors.get((image or "").partition("@")[2], self.image)
 
     @property
     def suffix(self) -> str:
@@ -108,7 +117,7 @@ def _decide(
             Action.CANT,
             f"the table of kinds doesn't say how a {ref.kind} changes; give its row a `live`",
         )
-    owner = _owner(item)
+    owner = owner_of(item)
     if owner:
         return Decision(Action.SKIP, f"{owner} makes it, so that is what has to change")
     other = _meant_otherwise(item, wanted)
@@ -122,7 +131,9 @@ def _decide(
     sites = _sites(item, wanted, choice, table)
     if isinstance(sites, Decision):
         return sites
-    stale = [site for site in sites if site.image != wanted.image]
+    if any(wanted.instead_of(site.image) is None for site in sites):
+        return Decision(Action.CANT, _lacking(wanted))
+    stale = [site for site in sites if site.image != wanted.instead_of(site.image)]
     if not stale:
         return Decision(Action.NOTHING, "it runs this image already")
     return _changed(item, wanted, choice, live, stale)
@@ -134,7 +145,7 @@ def _changed(
     ref = Ref.of(item)
     before = tuple(dict.fromkeys(site.image or "no image" for site in stale))
     paths = tuple(site.path for site in stale)
-    after = with_images(item, paths, wanted.image)
+    after = with_images(item, {site.path: wanted.instead_of(site.image) for site in stale})
     if live.change is Effect.ENDED:
         return Decision(Action.SKIP, "it has ended; what starts next is to have the image", before)
     if live.change is Effect.RESTARTS and not choice.restart:
@@ -166,13 +177,15 @@ def _changed(
 
 
 def _append(item: Json, wanted: Wanted) -> Decision:
-    if not choices.has(item, wanted.image):
+    if not choices.offered(item, wanted.image):
         name = ImageRef.parse(wanted.image).name
         return Decision(
             Action.CANT,
             f"none of its images is of {name}: add a choice with {wanted.image} once",
         )
-    after = choices.appended(item, wanted.image, wanted.suffix)
+    if any(wanted.instead_of(image) is None for image in choices.offered(item, wanted.image)):
+        return Decision(Action.CANT, _lacking(wanted))
+    after = choices.appended(item, wanted.image, wanted.instead_of, wanted.suffix)
     if after is None:
         return Decision(Action.NOTHING, "it offers this image already")
     old = (choices.LIST + ".values",)
@@ -202,7 +215,7 @@ def _sites(item: Json, wanted: Wanted, choice: Choices, table: Kinds) -> list[Pl
         return ours
     if not everything:
         return Decision(Action.CANT, "no container in it is one that Kitbag knows for the user's")
-    if not choice.named and _annotated(item) is None:
+    if not choice.named and annotated(item) is None:
         return Decision(
             Action.SKIP,
             f"it runs no image of {_title(wanted)}: ask for it by name, or annotate it with"
@@ -226,7 +239,8 @@ def _belongs(image: str | None, wanted: Wanted) -> bool:
         return False
 
 
-def _annotated(item: Json) -> EnvRef | None:
+def annotated(item: Json) -> EnvRef | None:
+    """The environment that the object's annotation, or else its label, names."""
     metadata = item.get("metadata") or {}
     for place in ("annotations", "labels"):
         text = (metadata.get(place) or {}).get(ANNOTATION)
@@ -243,7 +257,7 @@ def _meant_otherwise(item: Json, wanted: Wanted) -> str | None:
 
     Without a version, or with `latest`, it goes with every new one.
     """
-    said, version = _annotated(item), wanted.version
+    said, version = annotated(item), wanted.version
     if said is None or version is None:
         return None
     if said.environment == version.environment and said.version in (
@@ -255,11 +269,18 @@ def _meant_otherwise(item: Json, wanted: Wanted) -> str | None:
     return str(said)
 
 
+def _lacking(wanted: Wanted) -> str:
+    return (
+        f"{wanted.version or wanted.image} has no image for the accelerator of the one that runs"
+        " in it: build it for that too"
+    )
+
+
 def _title(wanted: Wanted) -> str:
     return wanted.version.environment if wanted.version else wanted.image
 
 
-def _owner(item: Json) -> str | None:
+def owner_of(item: Json) -> str | None:
     """What controls the object, as KIND NAME."""
     for owner in (item.get("metadata") or {}).get("ownerReferences") or []:
         if owner.get("controller"):

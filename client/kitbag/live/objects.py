@@ -10,6 +10,7 @@ from typing import Any
 
 from ..specs import Kinds, SpecError
 from ..specs.find import Finder, Wanted
+from ..specs.kinds import Part
 from ..specs.nodes import Node
 from ..specs.path import Item, Key, Step, parse
 from ..specs.read import read
@@ -99,16 +100,17 @@ def places(
         for name in dict.fromkeys(found.containers):
             sites += Finder(source, kinds, Wanted(name)).find(node).sites
     unique = {
-        site.path: Place(site.path, site.container, site.scalar.text if site.scalar else None)
+        site.path: Place(site.path, site.container, site.image)
         for site in sites
+        if site.part is Part.WHOLE and not site.prefix
     }
     return list(unique.values()), found.doubts[0][1] if found.doubts else None
 
 
-def with_images(item: Json, paths: Iterable[str], image: str) -> dict[str, Any]:
-    """A copy of the object that says the image at these paths."""
+def with_images(item: Json, images: Mapping[str, str | None]) -> dict[str, Any]:
+    """A copy of the object that says these images at these paths."""
     changed = copy.deepcopy(dict(item))
-    for path in paths:
+    for path, image in images.items():
         *way, last = (_step(step) for step in parse(path))
         holder: Any = changed
         for step in way:

@@ -265,6 +265,37 @@ def test_an_object_of_the_example_that_runs_the_image_is_left_as_it_is(file):
     assert decide(first.after, WANTED).action is Action.NOTHING
 
 
+def test_each_accelerators_image_is_followed_by_the_one_for_the_same_accelerator():
+    cuda = {"old": OLD.replace("1", "7"), "new": NEW.replace("2", "8")}
+    digests = {one: one.partition("@")[2] for one in (OLD, NEW, *cuda.values())}
+    successors = {digests[one]: NEW for one in (OLD, NEW)}
+    successors |= {digests[one]: cuda["new"] for one in cuda.values()}
+    wanted = Wanted(NEW, ENV, successors)
+    both = tfjob(suspend=True)
+    worker = both["spec"]["tfReplicaSpecs"]["Worker"]["template"]["spec"]["containers"][0]
+    worker["image"] = cuda["old"]
+    after = decide(both, wanted).after["spec"]["tfReplicaSpecs"]
+    image = {
+        role: replica["template"]["spec"]["containers"][0]["image"]
+        for role, replica in after.items()
+    }
+    assert image == {"Chief": NEW, "Worker": cuda["new"]}
+    kind = workspace_kind(
+        {"id": "gan", "spec": {"image": OLD}},
+        {"id": "gan-gpu", "spec": {"image": cuda["old"]}},
+        default="gan",
+    )
+    found = choices_of(decide(kind, wanted))
+    assert found["gan"] == (OLD, "gan-v7")
+    assert found["gan-gpu"] == (cuda["old"], "gan-gpu-v7")
+    assert found["gan-gpu-v7"] == (cuda["new"], None)
+    without = Wanted(NEW, ENV, successors | {digests[cuda["old"]]: None})
+    for item in (both, kind):
+        decision = decide(item, without)
+        assert decision.action is Action.CANT
+        assert "no image for the accelerator" in decision.say
+
+
 def test_only_the_environments_own_images_change_where_there_are_any():
     decision = decide(deployment(OLD, "quay.io/x/y:1"), WANTED)
     assert decision.paths == ("spec.template.spec.containers[0].image",)

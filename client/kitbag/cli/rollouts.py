@@ -1,0 +1,143 @@
+"""rollout: the objects that get each new version, and those that get one now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from kitbag.cli.live import choices, now, part
+from kitbag.cli.output import as_json, clean, print_json, print_table
+
+
+class _Rollout(click.Group):
+    """`rollout NS/NAME` beside `rollout add`, `ls` and `rm`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in (*self.commands, *self.get_help_option_names(ctx)):
+            args = ["now", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_Rollout)
+def rollout() -> None:
+    """Give live objects an environment's image: `kitbag rollout NS/NAME` now, or at every version.
+
+    \b
+    kitbag rollout NS/NAME [KIND/NAME]… [--to V] [--dry-run]
+    kitbag rollout add NS/NAME (KIND/NAME… | -l SELECTOR)
+
+    `kitbag rollout now --help` shows the options of the first.
+    """
+
+
+rollout.add_command(now)
+
+
+@rollout.command("add")
+@click.argument("environment", metavar="NS/NAME")
+@click.argument("objects", metavar="[KIND/NAME]…", nargs=-1)
+@click.option("-n", "--namespace", metavar="NS", help="The environment's own unless given.")
+@click.option("-l", "--selector", metavar="SEL", default="", help="Objects with these labels.")
+@choices
+@as_json
+def add(
+    environment: str,
+    objects: Sequence[str],
+    namespace: str | None,
+    selector: str,
+    restart: bool,
+    clone: bool,
+    force_conflicts: bool,
+    container: str | None,
+    json_: bool,
+) -> None:
+    """Have the server do it at every new version, beginning with the latest.
+
+    It acts in its own cluster, with the rights of the environment's service account there.
+    """
+    from kitbag.client import Client
+
+    if bool(objects) == bool(selector):
+        raise click.UsageError("Name objects as KIND/NAME, or choose them with -l.")
+    parts = [part(text) for text in objects]
+    with Client() as client:
+        made = client.add_rollout(
+            environment,
+            objects=[{"kind": kind, "name": name} for kind, name in parts],
+            selector=selector,
+            namespace=namespace,
+            restart=restart,
+            clone=clone,
+            force_conflicts=force_conflicts,
+            container=container,
+        )
+    if json_:
+        print_json(made)
+    else:
+        click.echo(clean(f"rollout {made['id']} of {made['environment']} in {made['namespace']}"))
+
+
+@rollout.command("ls")
+@click.argument("environment", metavar="NS/NAME")
+@as_json
+def ls(environment: str, json_: bool) -> None:
+    """List the rollouts of an environment, and what became of their objects."""
+    from kitbag.client import Client
+
+    with Client() as client:
+        found = client.rollouts(environment)
+    if json_:
+        print_json({"items": found})
+        return
+    rows = [row for one in found for row in _lines(one)]
+    if rows:
+        print_table(("ID", "VERSION", "STATE", "OBJECT", "BECAME", "WHY"), rows)
+
+
+def _lines(one: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """A line an object of a rollout; one that says what is meant before there are any."""
+    run = one["run"] or {"version": "-", "state": "-", "objects": [], "problem": None}
+    start = (str(one["id"]), str(run["version"]), str(run["state"]))
+    place = one["namespace"]
+    if not run["objects"]:
+        meant = [f"{item['kind']} {place}/{item['name']}" for item in one["objects"]]
+        what = ", ".join(meant) or f"{place}: {one['selector']}"
+        return [(*start, what, "-", run["problem"] or "")]
+    return [
+        (*start, f"{item['kind']} {place}/{item['name']}", item["state"], item["say"])
+        for item in run["objects"]
+    ]
+
+
+@rollout.command("retry")
+@click.argument("environment", metavar="NS/NAME")
+@click.argument("rollout_id", metavar="ID", type=click.IntRange(1))
+@as_json
+def retry(environment: str, rollout_id: int, json_: bool) -> None:
+    """Have the server try the newest version again now, such as after a right was given."""
+    from kitbag.client import Client
+
+    with Client() as client:
+        told = client.retry_rollout(environment, rollout_id)
+    if json_:
+        print_json(told)
+        return
+    click.echo(f"kitbag: rollout {rollout_id} is tried again: see `kitbag rollout ls`", err=True)
+
+
+@rollout.command("rm")
+@click.argument("environment", metavar="NS/NAME")
+@click.argument("rollout_id", metavar="ID", type=click.IntRange(1))
+@as_json
+def rm(environment: str, rollout_id: int, json_: bool) -> None:
+    """Have the server leave those objects alone; they stay as they are."""
+    from kitbag.client import Client
+
+    with Client() as client:
+        client.remove_rollout(environment, rollout_id)
+    if json_:
+        print_json({"removed": rollout_id})
+        return
+    click.echo(f"kitbag: rollout {rollout_id} is removed", err=True)
