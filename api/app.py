@@ -24,6 +24,8 @@ from api.environments.routes import resolve_router as resolve
 from api.environments.routes import router as environments
 from api.health.routes import router as health
 from api.health.service import Probe
+from api.hooks.routes import deliveries
+from api.hooks.routes import router as hooks
 from api.http.body import BodyLimit
 from api.http.last_resort import LastResort
 from api.http.request_id import RequestId
@@ -90,7 +92,7 @@ def create_app(settings: ApiSettings, queue: Queue | None = None) -> FastAPI:
     app.state.services = services
     app.state.probe = Probe(engine, services.queue)
     for router in (
-        *(builds, plans, rollouts, environments, resolve, pins, bases),
+        *(builds, plans, rollouts, environments, hooks, resolve, pins, bases),
         *(verifications, rebases),
     ):
         app.include_router(router, dependencies=[Depends(require_token)], responses=_ANY_ROUTE)
@@ -101,6 +103,7 @@ def create_app(settings: ApiSettings, queue: Queue | None = None) -> FastAPI:
     app.state.problem_page = problem_page
     app.include_router(admission, prefix="/v1")
     app.include_router(admission, include_in_schema=False)
+    app.include_router(deliveries, responses=_ANY_ROUTE)
     app.include_router(pulls)
     app.include_router(health)
     handlers.install(app)

@@ -43,6 +43,9 @@ class ApiSettings(BaseSettings):
     database_url: str = Field(description="sqlite:///PATH or postgresql://…")
     data: Path = Field(description="The folder of uploads, shared with the workers.")
     layout: Path | None = Field(None, description="The OCI image layout that /v2 serves, if any.")
+    hook_key: SecretStr | None = Field(
+        None, description="What the secrets of webhooks are made from; the same for all replicas."
+    )
     api_token: SecretStr | None = Field(None, description="What callers must show, if anything.")
 
     kinds: Path | None = Field(None, description="More kinds for pins (docs/pin.md).")
@@ -59,6 +62,7 @@ class ApiSettings(BaseSettings):
     max_unpacked_bytes: int = Field(1024 * _MIB, gt=0)
     max_files: int = Field(10_000, gt=0)
     max_text_bytes: int = Field(_MIB, gt=0)
+    max_hook_bytes: int = Field(25 * _MIB, gt=0, description="GitHub's own limit.")
     body_timeout_s: float = Field(60.0, gt=0)
 
     plan_timeout_s: float = Field(60.0, gt=0)
@@ -90,6 +94,15 @@ class ApiSettings(BaseSettings):
         if text and not _KEY.fullmatch(text):
             raise ValueError("give 16 to 63 lower-case letters and digits")
         return key if text else None
+
+    @field_validator("hook_key")
+    @classmethod
+    def _long_enough(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is None or not key.get_secret_value():
+            return None
+        if len(key.get_secret_value()) < 32:
+            raise ValueError("give 32 characters or more, such as `openssl rand -hex 32` prints")
+        return key
 
     @field_validator("api_token")
     @classmethod

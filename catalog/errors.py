@@ -47,6 +47,12 @@ class BaseNotFoundError(CatalogError):
     type = "base-not-found"
 
 
+class HookNotFoundError(CatalogError):
+    """No webhook has that id."""
+
+    type = "hook-not-found"
+
+
 class BuildEndedError(CatalogError):
     """The build is ready or failed, so it can't be cancelled."""
 

@@ -7,11 +7,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import Select, or_, select, update
 from sqlalchemy.orm import Session, selectinload, undefer
 
 from catalog import environments, packages, rollouts
 from catalog.errors import ImageNotFoundError, VersionNotFoundError
+from catalog.hook_models import CommitAlias
 from catalog.models import Environment, Json, Lock, Version, VersionImage, VersionRef
 from catalog.text import storable
 from catalog.types import utcnow
@@ -226,20 +227,26 @@ def _find(
 def _by_commit(
     session: Session, environment: Environment, statement: Select[Version], prefix: str
 ) -> Version | None:
-    commits = session.scalars(
-        select(Version.commit)
-        .where(Version.environment_id == environment.id, Version.commit.startswith(prefix))
-        .distinct()
-        .limit(2)
-    ).all()
+    built = select(Version.commit).where(
+        Version.environment_id == environment.id, Version.commit.startswith(prefix)
+    )
+    unchanged = select(CommitAlias.commit).where(
+        CommitAlias.environment_id == environment.id, CommitAlias.commit.startswith(prefix)
+    )
+    commits = session.scalars(built.union(unchanged).limit(2)).all()
     if len(commits) > 1:
         raise VersionNotFoundError(
             f"Several commits of {environment.full_name} begin with {prefix}; give more digits."
         )
     if not commits:
         return None
+    of_alias = select(CommitAlias.version_id).where(
+        CommitAlias.environment_id == environment.id, CommitAlias.commit == commits[0]
+    )
     return session.scalars(
-        statement.where(Version.commit == commits[0]).order_by(Version.number.desc()).limit(1)
+        statement.where(or_(Version.commit == commits[0], Version.id.in_(of_alias)))
+        .order_by(Version.number.desc())
+        .limit(1)
     ).one()
 
 

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from server.errors import DataInUseError, DataRefusedError
+
+
+def hook_key(data: Path) -> str:
+    """What the secrets of this server's webhooks are made from, made once for the folder."""
+    path = data / "hook.key"
+    with suppress(FileExistsError):
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w") as file:
+            file.write(secrets.token_hex(32))
+    return path.read_text()
 
 
 @contextmanager

@@ -27,6 +27,7 @@ class Embedded:
             "KITBAG_DATABASE_URL": f"sqlite:///{self.data / 'catalog.db'}",
             "KITBAG_LAYOUT": str(self.data / "layout"),
             "KITBAG_PUBLIC_HOST": f"127.0.0.1:{self.port}",
+            "KITBAG_PUBLIC_URL": self.url,
             "KITBAG_LOCAL": "true",
         }
         given = {key: value for key, value in self.environ.items() if key.startswith("KITBAG_")}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any
 
-from server.data import claimed
+from server.data import claimed, hook_key
 from server.errors import PartEndedError
 from server.hold import gate
 from server.parts import Part, parts_of
@@ -36,6 +36,7 @@ def up(embedded: Embedded, *, workers: int, say: Callable[[str], None]) -> None:
         stopping = True
 
     with claimed(embedded.data):
+        environ.setdefault("KITBAG_HOOK_KEY", hook_key(embedded.data))
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, stop)
         parts = parts_of(embedded, workers)

@@ -24,6 +24,7 @@ PLAN = "kitbag.plan"
 ENGINE_QUEUE = "engine"
 SWEEP = "kitbag.sweep"
 TRIM = "kitbag.trim"
+HOOKS = "kitbag.hooks"
 JOB = "kitbag.job"
 ROLL = "kitbag.roll"
 _CONNECT_S = 2.0

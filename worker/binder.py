@@ -289,5 +289,5 @@ def _facts(
             for number, layer in enumerate(image.layers)
         ],
         commit=plan.source.commit,
-        branches=[ref.removeprefix("refs/heads/")] if ref.startswith("refs/heads/") else [],
+        branches=request.branches(ref),
     )

@@ -171,10 +171,13 @@ def wanted(prepared: Prepared, tools: layered.Tools) -> Wanted:
 
 
 def facts(
-    prepared: Sequence[Prepared], made: Sequence[Made], tools: Mapping[str, layered.Tools]
+    prepared: Sequence[Prepared],
+    made: Sequence[Made],
+    tools: Mapping[str, layered.Tools],
+    branches: Sequence[str],
 ) -> VersionFacts:
     """What the catalog keeps of a version; `tools` are those for each base, by its digest."""
-    first, ref = prepared[0], prepared[0].checkout.ref or ""
+    first = prepared[0]
     contents = [_content(each, tools[each.base.digest]) for each in prepared]
     content = contents[0] if len(contents) == 1 else {"images": contents}
     images = [
@@ -197,7 +200,7 @@ def facts(
         packages=default.packages,
         layers=default.layers,
         commit=first.checkout.commit,
-        branches=[ref.removeprefix("refs/heads/")] if ref.startswith("refs/heads/") else [],
+        branches=branches,
         images=images,
     )
 

@@ -24,6 +24,7 @@ class GitRequest(BaseModel):
     url: str
     ref: str | None = None
     subdir: str | None = None
+    branch: str | None = None
 
 
 class SourceRequest(BaseModel):
@@ -67,6 +68,13 @@ class BuildRequest(BaseModel):
             return ArchiveSource(uploads / self.source.upload)
         files = self.source.files or {}
         return FilesSource({name: text.encode() for name, text in files.items()})
+
+    def branches(self, fetched: str) -> list[str]:
+        """The branches whose newest version this becomes, given the full ref that was fetched."""
+        named = self.source.git.branch if self.source.git is not None else None
+        if named is not None:
+            return [named]
+        return [fetched.removeprefix("refs/heads/")] if fetched.startswith("refs/heads/") else []
 
     def choices(self, variant: Variant = NO_VARIANT) -> Choices:
         """What was chosen about the packages, by the request and by the project."""

@@ -123,7 +123,7 @@ def _run(
     ended = time.monotonic()
     seconds = {"resolving": resolved - started, "building": ended - resolved}
     return Finished(
-        facts=images.facts(prepared, made, tools),
+        facts=images.facts(prepared, made, tools, request.branches(prepared[0].checkout.ref or "")),
         way=way,
         stats=dict(images.stats(prepared, made))
         | {"seconds": {phase: round(value, 3) for phase, value in seconds.items()}},

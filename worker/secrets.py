@@ -1,4 +1,4 @@
-"""The operator's secrets for package indexes and git: a folder with one TOML file for each."""
+"""The operator's secrets for indexes, git and forges: a folder with a TOML file for each."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class SecretFile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     url: str = Field(description="https://HOST[:PORT]: where it may be sent; ssh:// for a key.")
-    use: Literal["index", "git"] = "index"
+    use: Literal["index", "git", "status"] = "index"
     username: str = _TOKEN_USER
     password: SecretStr | None = None
     key: SecretStr | None = Field(None, description="A private key of OpenSSH, for git.")
@@ -92,6 +92,17 @@ def for_git(settings: WorkerSettings, namespace: str, url: str) -> SecretFile | 
     ]
     fitting.sort(key=lambda item: (item[1].namespaces is None, item[0]))
     return fitting[0][1] if fitting else None
+
+
+def for_status(settings: WorkerSettings, namespace: str, name: str) -> SecretFile | None:
+    """The secret of that name for a forge's API, if environments of this namespace may use it."""
+    if settings.secrets is None:
+        return None
+    for found, file in _listed(settings.secrets):
+        usable = file.use == "status" and file.password is not None and origin_of(file.url)
+        if found == name and usable and (file.namespaces is None or namespace in file.namespaces):
+            return file
+    return None
 
 
 def _place(url: str) -> tuple[str, str, int] | None:

@@ -53,6 +53,7 @@ class WorkerSettings(QueueSettings):
     data: Path = Field(description="The folder of uploads, shared with the API.")
     cache: Path | None = Field(None, description="Scratch of this machine; DATA/cache unless set.")
     store: str = Field("", description="registry://HOST/PREFIX or oci:PATH; DATA/layout if empty.")
+    public_url: str = Field("", description="This service's address, for links to its pages.")
     public_host: str = Field("", description="The host that a layout's images are pulled from.")
     base_image: str = Field(
         "docker.io/library/python:{python}-slim", description="What the base `auto` is made from."

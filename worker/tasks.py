@@ -21,7 +21,7 @@ from catalog import builds
 from catalog.engine import reading
 from catalog.errors import CatalogError
 from worker import app as queue
-from worker import building, containers, leftovers, rolling, working
+from worker import building, containers, hooks, leftovers, rolling, working
 from worker import plan as planning
 from worker.deadline import Deadline
 from worker.jobs import Jobs
@@ -46,6 +46,19 @@ _CHATTY = ("httpx", "httpcore", "celery.worker.strategy", "celery.app.trace")
 def build(build_id: str) -> None:
     """Build what a queued row asks for; does nothing if another worker has it."""
     building.build(services(), build_id)
+    follow_up()
+
+
+@queue.app().task(name=queue.HOOKS)  # type: ignore[untyped-decorator]
+def follow_up() -> None:
+    """Go on with branches whose builds ended, and tell the forges; the next sweep does it else."""
+    kit = services()
+    try:
+        for begun in hooks.settle(kit):
+            queue.enqueue_build(begun)
+        hooks.report(kit)
+    except Exception:  # a build that is ended must not look as if it failed
+        log.exception("webhooks are followed up later")
 
 
 @queue.app().task(name=queue.PLAN, ignore_result=False)  # type: ignore[untyped-decorator]
@@ -118,6 +131,7 @@ def sweep(*, anew: bool = False) -> None:
         leftovers.tell([str(run) for run in rolls], lambda _: True, queue.send_roll)
         with closing(Jobs(kit.settings.broker_url)) as jobs:
             leftovers.tell(jobs.left(), mark, queue.send_job)
+    follow_up()
 
 
 @queue.app().task(name=queue.TRIM)  # type: ignore[untyped-decorator]

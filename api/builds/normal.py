@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from api.builds.choices import Choices
-from api.builds.request import Accelerator, BuildRequest
+from api.builds.request import Accelerator, BuildRequest, GitSource
 from api.builds.uploads import Upload
 from api.problems import ProblemError, Slug
 from catalog import bases, builds, names
@@ -66,7 +66,7 @@ def normalise(asked: BuildRequest, upload: Upload | None) -> NormalRequest:
         assert asked.source is not None
         source = asked.source.model_dump(exclude_none=True)
         if asked.source.git is not None:
-            source = {"git": asked.source.git.model_dump()}
+            source = {"git": _git(asked.source.git)}
     accelerators = [each.value for each in asked.accelerators or [asked.accelerator]]
     # Their order in an index is not the request's.
     platforms = sorted(asked.platforms or ([asked.platform] if asked.platform else []))
@@ -87,6 +87,13 @@ def normalise(asked: BuildRequest, upload: Upload | None) -> NormalRequest:
     chosen = asked.model_dump(mode="json", include=set(Choices.model_fields))
     data |= {name: value for name, value in chosen.items() if value}
     return NormalRequest(environment, data)
+
+
+def _git(source: GitSource) -> dict[str, Any]:
+    git = source.model_dump(exclude={"branch"})
+    if source.branch is not None:  # left out otherwise: requests of before it keep their keys
+        git["branch"] = source.branch
+    return git
 
 
 def _derived(asked: BuildRequest) -> str:

@@ -60,8 +60,11 @@ class GitSource(_Asked):
     url: Annotated[Text, StringConstraints(min_length=1, max_length=2000)]
     ref: Annotated[Text, StringConstraints(max_length=255)] | None = None
     subdir: Annotated[Text, StringConstraints(max_length=1024)] | None = None
+    branch: Annotated[Text, StringConstraints(max_length=255)] | None = Field(
+        None, description="Where `ref` is a commit: the branch whose newest version it becomes."
+    )
 
-    @field_validator("ref", "subdir")
+    @field_validator("ref", "subdir", "branch")
     @classmethod
     def _empty_is_none(cls, value: str | None) -> str | None:
         return value or None

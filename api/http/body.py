@@ -47,6 +47,8 @@ class _Body:
         self._limit = settings.max_upload_bytes if multipart else settings.max_json_bytes
         if scope["path"].removeprefix("/v1").startswith("/admission"):
             self._limit = settings.max_review_bytes
+        if scope["path"].startswith("/v1/hooks/"):
+            self._limit = settings.max_hook_bytes
         self._timeout_s = settings.body_timeout_s
         self._length = headers.get("content-length", "")
         self._got = 0

@@ -19,6 +19,7 @@ class Slug(StrEnum):
     IMAGE_NOT_FOUND = "image-not-found"
     BUILD_NOT_FOUND = "build-not-found"
     BASE_NOT_FOUND = "base-not-found"
+    HOOK_NOT_FOUND = "hook-not-found"
     TOO_LARGE = "too-large"
     CONFLICT = "conflict"
     BUILD_ENDED = "build-ended"
@@ -68,6 +69,7 @@ KINDS: Mapping[Slug, Kind] = {
     Slug.VERSION_NOT_FOUND: Kind("There is no such version", 404),
     Slug.IMAGE_NOT_FOUND: Kind("The version has no such image", 404),
     Slug.BUILD_NOT_FOUND: Kind("There is no such build", 404),
+    Slug.HOOK_NOT_FOUND: Kind("There is no such webhook", 404),
     Slug.BASE_NOT_FOUND: Kind("There is no such base", 404),
     Slug.TOO_LARGE: Kind("That is over a limit", 413),
     Slug.CONFLICT: Kind("Something else happened first", 409),

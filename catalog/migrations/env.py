@@ -5,7 +5,8 @@ from __future__ import annotations
 from alembic import context
 
 import catalog.build_models
-import catalog.rollout_models  # noqa: F401 - both register their tables
+import catalog.hook_models
+import catalog.rollout_models  # noqa: F401 - these register their tables
 from catalog.models import Model
 
 context.configure(

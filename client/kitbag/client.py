@@ -12,6 +12,7 @@ from urllib.parse import quote
 from kitbag import config, events
 from kitbag.builds import Build, BuildState, Event, Plan
 from kitbag.errors import BuildFailedError, KitbagError, StillRunningError
+from kitbag.hooks import Hooks
 from kitbag.refs import EnvRef
 from kitbag.source import Folder, Source, find
 from kitbag.transport import Transport
@@ -58,6 +59,11 @@ class Client:
     def close(self) -> None:
         """Close the connections to the server."""
         self._transport.close()
+
+    @property
+    def hooks(self) -> Hooks:
+        """The webhooks of environments."""
+        return Hooks(self._transport, self.url)
 
     @property
     def url(self) -> str:

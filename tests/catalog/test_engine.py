@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from sqlalchemy import select, text
 
 import catalog.build_models
-import catalog.rollout_models  # noqa: F401 - both register their tables
+import catalog.hook_models
+import catalog.rollout_models  # noqa: F401 - these register their tables
 from catalog import names
 from catalog.engine import make_engine, migrate, writing
 from catalog.ids import new_id

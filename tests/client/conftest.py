@@ -245,7 +245,9 @@ def running(folder: Path, token: str | None = None) -> Iterator[Server]:
     url = f"sqlite:///{folder / 'catalog.db'}"
     migrate(url)
     worker = Worker(url)
-    settings = ApiSettings(database_url=url, data=folder, api_token=token, event_poll_s=0.02)
+    settings = ApiSettings(
+        database_url=url, data=folder, api_token=token, event_poll_s=0.02, hook_key="k" * 40
+    )
     config = uvicorn.Config(
         create_app(settings, worker), log_level="warning", timeout_graceful_shutdown=1
     )

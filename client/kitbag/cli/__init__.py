@@ -17,6 +17,7 @@ from kitbag.cli import (
     builds,
     capture,
     environments,
+    hooks,
     kinds,
     live,
     login,
@@ -59,6 +60,7 @@ for _command in (
     kinds.specs,
     live.where,
     rollouts.rollout,
+    hooks.hook,
     login.login,
 ):
     kitbag.add_command(_command)

@@ -1,0 +1,1 @@
+"""Webhooks: a push, a pull request or a tag of a forge becomes a build."""

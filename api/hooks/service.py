@@ -1,0 +1,235 @@
+"""What a delivery does: verified, taken once, and turned into what is wanted of a branch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from sqlalchemy import Engine
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from api.builds.normal import keys, normalise
+from api.builds.request import BuildRequest, checked_name
+from api.hooks import forges, rules
+from api.hooks.event import Event, Other, Proposed, Pushed, UnreadableError, repository_of
+from api.hooks.keys import secret_of
+from api.hooks.schemas import HookList, HookOut, HookWithSecret, NewHook, Taken
+from api.problems import ProblemError, Slug
+from api.settings import ApiSettings
+from catalog import builds, hooks, names
+from catalog.engine import reading, writing
+from catalog.hook_models import Forge, Head, Hook
+from catalog.hooks import Outcome, Push, Wanted
+
+_BINDER = "binder"
+
+
+def add(engine: Engine, settings: ApiSettings, environment: str, asked: NewHook) -> HookWithSecret:
+    """A new rule, with its secret; raises ProblemError for one that could build nothing."""
+    repository = repository_of(asked.url)
+    if repository is None:
+        raise ProblemError(
+            Slug.GIT_REFUSED,
+            "That is no git URL that is fetched from; give one such as https://HOST/OWNER/REPO.",
+        )
+    branches = []
+    for rule in asked.branches:
+        target = rule.environment or environment
+        names.split(target.replace("{branch}", "branch"))
+        branches.append({"pattern": rule.pattern, "environment": target})
+    try:
+        subdir = checked_name(asked.subdir) if asked.subdir else None
+    except ValueError as error:
+        raise ProblemError(Slug.INVALID_REQUEST, f"subdir: {error}.") from error
+    with writing(engine) as session:
+        hook = hooks.add(
+            session,
+            environment,
+            forge=asked.forge.value,
+            repository=repository,
+            url=asked.url.strip(),
+            subdir=subdir,
+            branches=branches,
+            pulls=asked.pulls,
+            options=asked.options.model_dump(mode="json", exclude_none=True, exclude_defaults=True),
+            status_secret=asked.status_secret,
+        )
+        _wanted(session, hook, environment, "0" * 40, None)  # a request that can't be is told now
+        return HookWithSecret(**HookOut.of(hook).model_dump(), secret=secret_of(settings, hook))
+
+
+def listed(engine: Engine, environment: str) -> HookList:
+    """The rules of an environment; raises EnvironmentNotFoundError."""
+    with reading(engine) as session:
+        return HookList(items=[HookOut.of(hook) for hook in hooks.of(session, environment)])
+
+
+def show(engine: Engine, settings: ApiSettings, environment: str, hook_id: str) -> HookWithSecret:
+    """One rule and its secret; raises HookNotFoundError."""
+    with reading(engine) as session:
+        hook = _owned(session, environment, hook_id)
+        return HookWithSecret(**HookOut.of(hook).model_dump(), secret=secret_of(settings, hook))
+
+
+def renew(engine: Engine, settings: ApiSettings, environment: str, hook_id: str) -> HookWithSecret:
+    """Another secret for the rule, from now on; raises HookNotFoundError."""
+    with writing(engine) as session:
+        hook = _owned(session, environment, hook_id)
+        hook.generation += 1
+        session.flush()
+        return HookWithSecret(**HookOut.of(hook).model_dump(), secret=secret_of(settings, hook))
+
+
+def remove(engine: Engine, environment: str, hook_id: str) -> HookOut:
+    """Forget the rule, which is returned; raises HookNotFoundError."""
+    with writing(engine) as session:
+        known = HookOut.of(_owned(session, environment, hook_id))
+        hooks.remove(session, hook_id)
+    return known
+
+
+def receive(
+    engine: Engine,
+    settings: ApiSettings,
+    forge: Forge,
+    hook_id: str,
+    headers: Mapping[str, str],
+    body: bytes,
+) -> Taken:
+    """Take a delivery; raises ProblemError for one that is unsigned or unreadable.
+
+    Nothing of the body is read before it is known who sent it.
+    """
+    with reading(engine) as session:
+        hook = hooks.get(session, hook_id)
+        secret = secret_of(settings, hook)
+    if hook.forge != forge or not forges.is_signed(forge, headers, body, secret):
+        raise ProblemError(
+            Slug.UNAUTHORIZED,
+            "The delivery is not signed with this webhook's secret; copy it again from "
+            "`kitbag hook show`.",
+        )
+    delivery = forges.delivery_of(forge, headers, body)
+    name = forges.event_name(forge, headers)
+    with reading(engine) as session:
+        before = hooks.taken_before(session, hook_id, delivery)
+        if before is not None:
+            return _again(before.outcome)
+    try:
+        events = forges.read(forge, name, json.loads(body))
+    except (UnreadableError, ValueError, RecursionError) as error:
+        raise ProblemError(
+            Slug.INVALID_REQUEST,
+            f"This is not what {forge} sends for {name or 'an event'} ({error}); "
+            "send it as application/json.",
+            status=400,
+        ) from error
+    try:
+        with writing(engine) as session:
+            return _take(session, hook_id, delivery, name, events)
+    except IntegrityError:  # the same delivery at the same time: the other one took it
+        with reading(engine) as session:
+            taken = hooks.taken_before(session, hook_id, delivery)
+            if taken is None:
+                raise
+            return _again(taken.outcome)
+
+
+def _again(outcome: Mapping[str, Any]) -> Taken:
+    build = outcome.get("build")
+    return Taken(
+        told=[str(outcome.get("told", ""))], builds=[build] if build else [], duplicate=True
+    )
+
+
+def _take(
+    session: Session, hook_id: str, delivery: str, name: str, events: Sequence[Event]
+) -> Taken:
+    hook = hooks.get(session, hook_id)
+    outcomes = [_handle(session, hook, event) for event in events]
+    last = next((each for each in reversed(outcomes) if each.build_id), outcomes[-1])
+    hooks.take(session, hook, delivery, name, last)
+    return Taken(
+        told=[each.told for each in outcomes],
+        builds=[each.build_id for each in outcomes if each.created and each.build_id],
+    )
+
+
+def _handle(session: Session, hook: Hook, event: Event) -> Outcome:
+    if isinstance(event, Other):
+        return Outcome(event.told)
+    if hook.repository not in event.repositories:
+        raise ProblemError(
+            Slug.FORBIDDEN,
+            f"This webhook is for {hook.repository} and not for the repository that sent it; "
+            "make one for that with `kitbag hook add`.",
+        )
+    if isinstance(event, Proposed):
+        return _proposed(session, hook, event)
+    return _pushed(session, hook, event)
+
+
+def _pushed(session: Session, hook: Hook, event: Pushed) -> Outcome:
+    ref = f"refs/heads/{event.branch}"
+    if event.after is None:
+        return hooks.forget(session, hook, ref, event.branch)
+    environment = rules.environment_of_branch(hook, event.branch)
+    if environment is None:
+        return Outcome(f"No rule is for the branch {event.branch[:80]}.")
+    relevant = rules.is_relevant(
+        event.files, hook.subdir, whole_repository=_is_whole(session, hook, ref)
+    )
+    moved = Push(ref, event.branch, event.before, event.after, relevant)
+    wanted = _wanted(session, hook, environment, event.after, event.branch)
+    return hooks.push(session, hook, moved, wanted)
+
+
+def _proposed(session: Session, hook: Hook, event: Proposed) -> Outcome:
+    ref = f"pull/{event.number}"
+    if event.closed:
+        return hooks.forget(session, hook, ref, None)
+    if not hook.pulls:
+        return Outcome("This webhook builds no pull requests.")
+    if event.from_fork:
+        # Its author may be anybody, and a build may use the namespace's secrets.
+        return Outcome(f"{event.number} comes from a fork, and those are not built.")
+    environment = rules.environment_of_pull(hook, event.number)
+    wanted = _wanted(session, hook, environment, event.commit, None)
+    return hooks.push(session, hook, Push(ref, None, None, event.commit), wanted)
+
+
+def _wanted(
+    session: Session, hook: Hook, environment: str, commit: str, branch: str | None
+) -> Wanted:
+    git = {"url": hook.url, "ref": commit, "subdir": hook.subdir, "branch": branch}
+    asked = {"environment": environment, "source": {"git": git}} | dict(hook.options)
+    try:
+        request = normalise(BuildRequest.model_validate(asked), None)
+    except ValidationError as error:
+        raise RequestValidationError(error.errors(include_input=False)) from error
+    found = keys(session, request)
+    return Wanted(environment, request.data, found.request_key, found.reuse_key)
+
+
+def _is_whole(session: Session, hook: Hook, ref: str) -> bool:
+    """Whether the branch's last image held the repository itself."""
+    head = session.get(Head, (hook.id, ref))
+    if head is None or head.build_id is None:
+        return False
+    return builds.get(session, head.build_id).way == _BINDER
+
+
+def _owned(session: Session, environment: str, hook_id: str) -> Hook:
+    """The hook, if it is this environment's; raises HookNotFoundError."""
+    hook = hooks.get(session, hook_id)
+    if hook.environment.full_name != environment:
+        raise ProblemError(
+            Slug.HOOK_NOT_FOUND,
+            f"{environment} has no webhook {hook_id[:100]!r}; `kitbag hook ls {environment}` "
+            "lists those it has.",
+        )
+    return hook

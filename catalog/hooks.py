@@ -1,0 +1,345 @@
+"""Rules of webhooks, and what deliveries make of branches: one build of a branch at a time.
+
+Pushes that come while a branch is being built only move what is wanted of it; when the build ends,
+`settle` begins the next, of the newest commit alone. So the branch's environment ends at the
+branch's commit, in whatever order deliveries and builds come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Select, delete, select, update
+from sqlalchemy.orm import Session
+
+from catalog import builds, environments, versions
+from catalog.build_models import Build
+from catalog.errors import EnvironmentNotFoundError, HookNotFoundError, VersionNotFoundError
+from catalog.hook_models import CommitAlias, CommitState, CommitStatus, Delivery, Head, Hook
+from catalog.ids import new_id
+from catalog.models import Version, VersionRef
+from catalog.states import ACTIVE, ENDED, BuildState
+from catalog.text import storable
+from catalog.types import utcnow
+from catalog.upsert import insert_missing, insert_or_update
+
+_PUSHES_KEPT = 100
+_KEEP_DELIVERIES = timedelta(days=30)
+_AT_ONCE = 100
+NEWEST = builds.Reuse(latest=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """A branch that moved from one commit to another; `before` is None for a new branch.
+
+    `relevant` says whether anything that makes the environment changed, None if nobody knows.
+    """
+
+    ref: str
+    branch: str | None
+    before: str | None
+    after: str
+    relevant: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How the commit of a push is built: the environment, the request, and its keys."""
+
+    environment: str
+    request: Mapping[str, Any]
+    request_key: str
+    reuse_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a delivery came to: one sentence, and the build if there is one to tell of."""
+
+    told: str
+    build_id: str | None = None
+    created: bool = False
+
+
+def add(session: Session, full_name: str, **facts: Any) -> Hook:  # noqa: ANN401 # columns
+    """A new rule for the environment, which is made if there is none; raises InvalidNameError."""
+    environment = environments.get_or_create(session, full_name)
+    hook = Hook(id=new_id(), environment_id=environment.id, **facts)
+    session.add(hook)
+    session.flush()
+    session.refresh(hook)
+    return hook
+
+
+def get(session: Session, hook_id: str) -> Hook:
+    """The rule; raises HookNotFoundError."""
+    hook = session.get(Hook, hook_id)
+    if hook is None:
+        raise HookNotFoundError(
+            f"There is no webhook {hook_id[:100]!r}; see `kitbag hook ls NS/NAME`."
+        )
+    return hook
+
+
+def of(session: Session, full_name: str) -> Sequence[Hook]:
+    """The rules of an environment, the oldest first; raises EnvironmentNotFoundError."""
+    environment = environments.get(session, full_name)
+    statement = select(Hook).where(Hook.environment_id == environment.id).order_by(Hook.id)
+    return session.scalars(statement).all()
+
+
+def remove(session: Session, hook_id: str) -> None:
+    """Forget the rule, its branches, and what the forge was still to hear."""
+    get(session, hook_id)
+    for model in (CommitStatus, Head, Delivery):
+        session.execute(delete(model).where(model.hook_id == hook_id))
+    session.execute(delete(Hook).where(Hook.id == hook_id))
+
+
+def taken_before(session: Session, hook_id: str, delivery: str) -> Delivery | None:
+    """What came of the delivery, if it was taken already."""
+    return session.get(Delivery, (hook_id, delivery[:128]))
+
+
+def take(session: Session, hook: Hook, delivery: str, event: str, outcome: Outcome) -> None:
+    """Remember the delivery in the transaction that does what it asks for, and forget old ones."""
+    session.add(
+        Delivery(
+            hook_id=hook.id,
+            delivery=delivery[:128],
+            event=event[:64],
+            outcome=storable({"told": outcome.told, "build": outcome.build_id}),
+        )
+    )
+    session.execute(delete(Delivery).where(Delivery.received_at < utcnow() - _KEEP_DELIVERIES))
+    session.flush()
+
+
+def push(session: Session, hook: Hook, moved: Push, wanted: Wanted) -> Outcome:
+    """Note where the branch is now, and begin a build of it unless one is under way."""
+    head = _head(session, hook, moved.ref, wanted.environment)
+    known: list[list[str | None]] = list(head.pushes)  # type: ignore[arg-type]
+    head.pushes = [*known, [moved.before, moved.after]][-_PUSHES_KEPT:]  # type: ignore[assignment]
+    if head.wanted == moved.after:
+        return Outcome(f"{moved.after[:12]} is what is wanted already.", head.build_id)
+    overtaken = any(before == moved.after for before, _ in known)
+    if overtaken and moved.before != head.wanted:
+        return Outcome(f"A later push of {moved.ref} came before this one.", head.build_id)
+    under_way = head.build_id is not None and not head.settled
+    if moved.relevant is False and not under_way and head.wanted == moved.before:
+        same = _same_version(session, head)
+        if same is not None:
+            _alias(session, same, moved.after)
+            head.wanted = moved.after
+            status(session, hook, moved.after, CommitState.SUCCESS, _unchanged(same), None)
+            return Outcome(f"Nothing that makes the environment changed: {_unchanged(same)}")
+    head.environment, head.wanted = wanted.environment, moved.after
+    head.request, head.request_key = dict(wanted.request), wanted.request_key
+    head.reuse_key = wanted.reuse_key
+    if under_way:
+        return Outcome(f"{moved.after[:12]} waits for the build of {moved.ref}.", head.build_id)
+    return _begin(session, head)
+
+
+def forget(session: Session, hook: Hook, ref: str, branch: str | None) -> Outcome:
+    """The branch is gone: its name leads nowhere, its versions stay."""
+    head = session.get(Head, (hook.id, ref))
+    if head is None:
+        return Outcome(f"{ref} was never built.")
+    if branch is not None:
+        environment = environments.get(session, head.environment)
+        session.execute(
+            delete(VersionRef).where(
+                VersionRef.environment_id == environment.id, VersionRef.name == storable(branch)
+            )
+        )
+    if head.build_id is not None and builds.get(session, head.build_id).state in ACTIVE:
+        builds.request_cancel(session, head.build_id)
+    session.delete(head)
+    return Outcome(f"{ref} is forgotten; its versions stay.")
+
+
+def has_ended(session: Session) -> bool:
+    """Whether `settle` would find anything; without a write lock."""
+    return session.scalar(_ended().with_only_columns(Head.hook_id).limit(1)) is not None
+
+
+def has_due_status(session: Session) -> bool:
+    """Whether `due_statuses` would find anything."""
+    statement = select(CommitStatus.hook_id).where(CommitStatus.next_at <= utcnow())
+    return session.scalar(statement.limit(1)) is not None
+
+
+def _ended() -> Select[Head]:
+    return (
+        select(Head)
+        .join(Build, Build.id == Head.build_id)
+        .where(Head.settled.is_(False), Build.state.in_(ENDED))
+    )
+
+
+def settle(session: Session) -> list[str]:
+    """Do what follows from builds that ended; the ids of builds that begin now."""
+    ended = session.scalars(
+        _ended().limit(_AT_ONCE).with_for_update(of=Head, skip_locked=True)
+    ).all()
+    begun = []
+    for head in ended:
+        build = builds.get(session, str(head.build_id))
+        head.settled = True
+        if build.state is BuildState.READY:
+            head.version = build.version
+        if head.building is not None:
+            _report(session, head.hook, head.building, build)
+        if head.wanted != head.building:
+            outcome = _begin(session, head)
+            if outcome.created and outcome.build_id is not None:
+                begun.append(outcome.build_id)
+    return begun
+
+
+def status(
+    session: Session,
+    hook: Hook,
+    commit: str,
+    state: CommitState,
+    description: str,
+    build_id: str | None,
+) -> None:
+    """Put down what the forge is to hear of a commit, if it is to hear anything."""
+    if hook.status_secret is None:
+        return
+    insert_or_update(
+        session,
+        CommitStatus,
+        {
+            "hook_id": hook.id,
+            "commit": commit,
+            "state": state.value,
+            "description": storable(description[:140]),
+            "build_id": build_id,
+            "sent": None,
+            "attempts": 0,
+            "next_at": utcnow(),
+            "created_at": utcnow(),
+        },
+        key=("hook_id", "commit"),
+        update=("state", "description", "build_id", "sent", "attempts", "next_at", "created_at"),
+    )
+
+
+def due_statuses(session: Session, limit: int, lease: timedelta) -> Sequence[CommitStatus]:
+    """Statuses to send now; they are not due again for `lease`, so that one worker sends each."""
+    now = utcnow()
+    keys = session.execute(
+        select(CommitStatus.hook_id, CommitStatus.commit)
+        .where(CommitStatus.next_at <= now)
+        .order_by(CommitStatus.next_at)
+        .limit(limit)
+    ).all()
+    mine = []
+    for hook_id, commit in keys:
+        moved = session.execute(
+            update(CommitStatus)
+            .where(
+                CommitStatus.hook_id == hook_id,
+                CommitStatus.commit == commit,
+                CommitStatus.next_at <= now,
+            )
+            .values(next_at=now + lease, attempts=CommitStatus.attempts + 1)
+            .returning(CommitStatus.commit)
+            .execution_options(synchronize_session=False)
+        ).scalar_one_or_none()
+        if moved is not None:
+            mine.append(session.get_one(CommitStatus, (hook_id, commit), populate_existing=True))
+    return mine
+
+
+def status_sent(session: Session, row: CommitStatus) -> None:
+    """The forge took it; a newer state that came meanwhile stays due."""
+    _move_status(session, row, {"sent": row.state, "next_at": None})
+
+
+def status_again(session: Session, row: CommitStatus, delay: timedelta | None) -> None:
+    """It was not taken: due again after `delay`, or given up."""
+    _move_status(session, row, {"next_at": None if delay is None else utcnow() + delay})
+
+
+def _move_status(session: Session, row: CommitStatus, values: Mapping[str, Any]) -> None:
+    session.execute(
+        update(CommitStatus)
+        .where(
+            CommitStatus.hook_id == row.hook_id,
+            CommitStatus.commit == row.commit,
+            CommitStatus.state == row.state,
+            CommitStatus.attempts == row.attempts,
+        )
+        .values(**values)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _head(session: Session, hook: Hook, ref: str, environment: str) -> Head:
+    """The branch's row, locked: deliveries of one branch come one after the other."""
+    fresh = {"hook_id": hook.id, "ref": ref, "environment": environment}
+    insert_missing(session, Head, [fresh | {"settled": True, "pushes": []}])
+    return session.scalars(
+        select(Head).where(Head.hook_id == hook.id, Head.ref == ref).with_for_update(of=Head)
+    ).one()
+
+
+def _begin(session: Session, head: Head) -> Outcome:
+    assert head.request is not None and head.request_key is not None
+    build, created = builds.request_build(
+        session,
+        environment=head.environment,
+        request=head.request,
+        request_key=head.request_key,
+        reuse_key=head.reuse_key or head.request_key,
+        reuse=NEWEST,
+    )
+    head.build_id, head.building, head.settled = build.id, head.wanted, False
+    assert head.wanted is not None
+    if build.state in ENDED:
+        head.settled = True
+        head.version = build.version
+        _report(session, head.hook, head.wanted, build)
+        return Outcome(f"{head.wanted[:12]} was built before.", build.id)
+    status(session, head.hook, head.wanted, CommitState.PENDING, "Being built.", build.id)
+    return Outcome(f"{head.wanted[:12]} is being built.", build.id, created)
+
+
+def _report(session: Session, hook: Hook, commit: str, build: Build) -> None:
+    if build.state is BuildState.READY:
+        told = f"{build.environment.full_name}:{build.version} {build.digest}"
+        status(session, hook, commit, CommitState.SUCCESS, told, build.id)
+        return
+    why = str((build.error or {}).get("detail", f"The build was {build.state}."))
+    status(session, hook, commit, CommitState.FAILURE, why, build.id)
+
+
+def _same_version(session: Session, head: Head) -> Version | None:
+    if head.version is None:
+        return None
+    try:
+        return versions.find(session, head.environment, str(head.version))
+    except (EnvironmentNotFoundError, VersionNotFoundError):
+        return None
+
+
+def _alias(session: Session, version: Version, commit: str) -> None:
+    row = {
+        "environment_id": version.environment_id,
+        "commit": commit,
+        "version_id": version.id,
+    }
+    key = ("environment_id", "commit")
+    insert_or_update(session, CommitAlias, row, key=key, update=("version_id",))
+
+
+def _unchanged(version: Version) -> str:
+    return f"{version.environment.full_name}:{version.number} stays."
