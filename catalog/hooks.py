@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Select, delete, select, update
+from sqlalchemy import Select, delete, select
 from sqlalchemy.orm import Session
 
-from catalog import builds, environments, versions
+from catalog import builds, environments, statuses, versions
 from catalog.build_models import Build
 from catalog.errors import EnvironmentNotFoundError, HookNotFoundError, VersionNotFoundError
 from catalog.hook_models import CommitAlias, CommitState, CommitStatus, Delivery, Head, Hook
@@ -135,7 +135,7 @@ def push(session: Session, hook: Hook, moved: Push, wanted: Wanted) -> Outcome:
         if same is not None:
             _alias(session, same, moved.after)
             head.wanted = moved.after
-            status(session, hook, moved.after, CommitState.SUCCESS, _unchanged(same), None)
+            statuses.tell(session, hook, moved.after, CommitState.SUCCESS, _unchanged(same), None)
             return Outcome(f"Nothing that makes the environment changed: {_unchanged(same)}")
     head.environment, head.wanted = wanted.environment, moved.after
     head.request, head.request_key = dict(wanted.request), wanted.request_key
@@ -168,12 +168,6 @@ def has_ended(session: Session) -> bool:
     return session.scalar(_ended().with_only_columns(Head.hook_id).limit(1)) is not None
 
 
-def has_due_status(session: Session) -> bool:
-    """Whether `due_statuses` would find anything."""
-    statement = select(CommitStatus.hook_id).where(CommitStatus.next_at <= utcnow())
-    return session.scalar(statement.limit(1)) is not None
-
-
 def _ended() -> Select[Head]:
     return (
         select(Head)
@@ -202,87 +196,6 @@ def settle(session: Session) -> list[str]:
     return begun
 
 
-def status(
-    session: Session,
-    hook: Hook,
-    commit: str,
-    state: CommitState,
-    description: str,
-    build_id: str | None,
-) -> None:
-    """Put down what the forge is to hear of a commit, if it is to hear anything."""
-    if hook.status_secret is None:
-        return
-    insert_or_update(
-        session,
-        CommitStatus,
-        {
-            "hook_id": hook.id,
-            "commit": commit,
-            "state": state.value,
-            "description": storable(description[:140]),
-            "build_id": build_id,
-            "sent": None,
-            "attempts": 0,
-            "next_at": utcnow(),
-            "created_at": utcnow(),
-        },
-        key=("hook_id", "commit"),
-        update=("state", "description", "build_id", "sent", "attempts", "next_at", "created_at"),
-    )
-
-
-def due_statuses(session: Session, limit: int, lease: timedelta) -> Sequence[CommitStatus]:
-    """Statuses to send now; they are not due again for `lease`, so that one worker sends each."""
-    now = utcnow()
-    keys = session.execute(
-        select(CommitStatus.hook_id, CommitStatus.commit)
-        .where(CommitStatus.next_at <= now)
-        .order_by(CommitStatus.next_at)
-        .limit(limit)
-    ).all()
-    mine = []
-    for hook_id, commit in keys:
-        moved = session.execute(
-            update(CommitStatus)
-            .where(
-                CommitStatus.hook_id == hook_id,
-                CommitStatus.commit == commit,
-                CommitStatus.next_at <= now,
-            )
-            .values(next_at=now + lease, attempts=CommitStatus.attempts + 1)
-            .returning(CommitStatus.commit)
-            .execution_options(synchronize_session=False)
-        ).scalar_one_or_none()
-        if moved is not None:
-            mine.append(session.get_one(CommitStatus, (hook_id, commit), populate_existing=True))
-    return mine
-
-
-def status_sent(session: Session, row: CommitStatus) -> None:
-    """The forge took it; a newer state that came meanwhile stays due."""
-    _move_status(session, row, {"sent": row.state, "next_at": None})
-
-
-def status_again(session: Session, row: CommitStatus, delay: timedelta | None) -> None:
-    """It was not taken: due again after `delay`, or given up."""
-    _move_status(session, row, {"next_at": None if delay is None else utcnow() + delay})
-
-
-def _move_status(session: Session, row: CommitStatus, values: Mapping[str, Any]) -> None:
-    session.execute(
-        update(CommitStatus)
-        .where(
-            CommitStatus.hook_id == row.hook_id,
-            CommitStatus.commit == row.commit,
-            CommitStatus.state == row.state,
-            CommitStatus.attempts == row.attempts,
-        )
-        .values(**values)
-        .execution_options(synchronize_session=False)
-    )
-
-
 def _head(session: Session, hook: Hook, ref: str, environment: str) -> Head:
     """The branch's row, locked: deliveries of one branch come one after the other."""
     fresh = {"hook_id": hook.id, "ref": ref, "environment": environment}
@@ -309,17 +222,17 @@ def _begin(session: Session, head: Head) -> Outcome:
         head.version = build.version
         _report(session, head.hook, head.wanted, build)
         return Outcome(f"{head.wanted[:12]} was built before.", build.id)
-    status(session, head.hook, head.wanted, CommitState.PENDING, "Being built.", build.id)
+    statuses.tell(session, head.hook, head.wanted, CommitState.PENDING, "Being built.", build.id)
     return Outcome(f"{head.wanted[:12]} is being built.", build.id, created)
 
 
 def _report(session: Session, hook: Hook, commit: str, build: Build) -> None:
     if build.state is BuildState.READY:
         told = f"{build.environment.full_name}:{build.version} {build.digest}"
-        status(session, hook, commit, CommitState.SUCCESS, told, build.id)
+        statuses.tell(session, hook, commit, CommitState.SUCCESS, told, build.id)
         return
     why = str((build.error or {}).get("detail", f"The build was {build.state}."))
-    status(session, hook, commit, CommitState.FAILURE, why, build.id)
+    statuses.tell(session, hook, commit, CommitState.FAILURE, why, build.id)
 
 
 def _same_version(session: Session, head: Head) -> Version | None:

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from catalog import hooks
+from catalog import hooks, statuses
 from catalog.engine import reading, writing
 from catalog.hook_models import CommitState, CommitStatus, Forge
 from catalog.types import utcnow
@@ -51,18 +51,18 @@ def settle(kit: Services) -> list[str]:
 def report(kit: Services) -> None:
     """Send what is due to the forges. What is not taken is sent again, later and later."""
     with reading(kit.engine) as session:
-        if not hooks.has_due_status(session):
+        if not statuses.has_due(session):
             return
     with writing(kit.engine) as session:
-        due = hooks.due_statuses(session, _AT_ONCE, _LEASE)
+        due = statuses.due(session, _AT_ONCE, _LEASE)
         session.expunge_all()
     for row in due:
         taken = _sent(kit, row)
         with writing(kit.engine) as session:
             if taken:
-                hooks.status_sent(session, row)
+                statuses.sent(session, row)
             else:
-                hooks.status_again(session, row, _delay(row))
+                statuses.again(session, row, _delay(row))
 
 
 def _delay(row: CommitStatus) -> timedelta | None:

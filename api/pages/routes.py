@@ -57,9 +57,13 @@ def show_version(
     namespace: Namespace,
     name: Name,
     version: Annotated[str, Path(max_length=255)],
+    accelerator: Annotated[str | None, Query(max_length=16)] = None,
+    platform: Annotated[str | None, Query(max_length=64)] = None,
 ) -> HTMLResponse:
-    """What is in a version, what came with it, and where to use it."""
-    return page(request, "version.html", views.version(engine, f"{namespace}/{name}", version))
+    """What is in an image of a version, what came with it, and where to use it."""
+    which = (accelerator or None, platform or None)
+    found = views.version(engine, f"{namespace}/{name}", version, which)
+    return page(request, "version.html", found)
 
 
 @router.get("/builds")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,11 +12,13 @@ from sqlalchemy import Engine
 
 from api.builds.schemas import BuildOut, EventOut
 from api.environments import service
-from api.environments.schemas import DiffOut, EnvironmentOut
+from api.environments.schemas import DiffOut, EnvironmentOut, ImageOut, WholeVersion
 from api.pages import snippets
+from api.rollouts import service as rolling
 from catalog import builds, environments, events
 from catalog.build_models import Build, EventKind
 from catalog.engine import reading
+from catalog.errors import ImageNotFoundError
 from catalog.states import ACTIVE, BuildState
 
 PHASES = (BuildState.QUEUED, BuildState.RESOLVING, BuildState.BUILDING, BuildState.PUSHING)
@@ -71,18 +74,25 @@ def environment(engine: Engine, name: str, *, before: int | None) -> Mapping[str
             "next": history.next,
             "builds": [_shown(build) for build in newest],
             "snippets": snippets.of(found.latest) if found.latest else [],
+            "rollouts": rolling.listing(engine, name).items,
         }
 
 
-def version(engine: Engine, name: str, wanted: str) -> Mapping[str, Any]:
-    """One version: what is in it and how it differs from the one before."""
-    found = service.version(engine, name, wanted)
+def version(
+    engine: Engine, name: str, wanted: str, which: service.Which = service.DEFAULT
+) -> Mapping[str, Any]:
+    """One version: what is in one of its images and how that differs from the version before."""
+    found = service.version(engine, name, wanted, which)
+    shown = _image_of(found, which)
     diff = None
     if found.number > 1:
-        diff = service.compare(engine, name, str(found.number - 1), str(found.number))
+        before, after = str(found.number - 1), str(found.number)
+        with suppress(ImageNotFoundError):  # the version before has no such image
+            diff = service.compare(engine, name, before, after, which)
     packages = sorted(found.packages_list, key=lambda item: item.name)
     return {
         "version": found,
+        "shown": shown,
         "packages": packages,
         "largest": max((item.size_bytes or 0 for item in packages), default=0),
         "diff": diff,
@@ -90,6 +100,17 @@ def version(engine: Engine, name: str, wanted: str) -> Mapping[str, Any]:
         "snippets": snippets.of(found),
         "layers_new": _new_layers(diff),
     }
+
+
+def _image_of(found: WholeVersion, which: service.Which) -> ImageOut | None:
+    """The image that the packages and layers are of; None where the version is but one."""
+    accelerator, platform = which
+    fitting = (
+        image
+        for image in found.images
+        if accelerator in (None, image.accelerator) and platform in (None, image.platform)
+    )
+    return next(fitting, None) if len(found.images) > 1 else None
 
 
 def _new_layers(diff: DiffOut | None) -> frozenset[str]:

@@ -15,7 +15,7 @@ import pytest
 from rig.http import QuietHandler, serve
 from sqlalchemy import update
 
-from catalog import hooks
+from catalog import hooks, statuses
 from catalog.engine import writing
 from catalog.hook_models import CommitState, CommitStatus, Hook
 from catalog.hooks import Push, Wanted
@@ -201,14 +201,14 @@ def test_a_state_that_comes_while_an_older_one_is_sent_is_sent_too(
     hook = add(site)
     push(site, hook, None, A, "one")
     with writing(site.engine) as session:
-        [taken] = hooks.due_statuses(session, 10, timedelta(minutes=1))
+        [taken] = statuses.due(session, 10, timedelta(minutes=1))
         session.expunge_all()
     with writing(site.engine) as session:
-        hooks.status(
+        statuses.tell(
             session, hooks.get(session, hook.id), A, CommitState.SUCCESS, "It is ready.", None
         )
     with writing(site.engine) as session:
-        hooks.status_sent(session, taken)
+        statuses.sent(session, taken)
     following.report(site.kit)
     assert [body["state"] for _, _, body in forge.told] == ["success"]
 

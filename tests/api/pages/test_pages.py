@@ -12,6 +12,10 @@ from typing import Any
 import httpx
 import pytest
 
+from catalog import rollouts
+from catalog.engine import writing
+from catalog.versions import ImageFacts
+
 Site = Any
 HTML = {"Accept": "text/html"}
 
@@ -94,6 +98,38 @@ def test_a_version_shows_its_packages_layers_and_what_came_with_it(site: Site) -
 def test_a_version_says_how_it_is_used(site: Site, snippet: str) -> None:
     site.new_version()
     assert snippet in get(site, "/environments/alice/gan/versions/1").text
+
+
+def image(accelerator: str, *names: str) -> ImageFacts:
+    return ImageFacts(
+        image=f"registry.example/alice/gan@sha256:{accelerator}",
+        digest=f"sha256:{accelerator}",
+        accelerator=accelerator,
+        platform="linux/amd64",
+        base_name="auto",
+        base_digest="sha256:1",
+        size_bytes=5,
+        packages=[{"name": name, "version": "1.0", "size_bytes": 1} for name in names],
+    )
+
+
+def test_a_version_of_several_images_shows_each(site: Site) -> None:
+    site.new_version(images=[image("cpu", "numpy"), image("cuda", "numpy", "torch-of-cuda")])
+    page = "/environments/alice/gan/versions/1"
+    assert "cuda linux/amd64 cuda 2 5 B" in text(get(site, page))
+    assert "torch-of-cuda" not in text(get(site, page))
+    shown = text(get(site, f"{page}?accelerator=cuda&platform=linux/amd64"))
+    assert "torch-of-cuda" in shown and "cuda shown below" in shown
+    assert get(site, f"{page}?accelerator=tpu").status_code == 404
+
+
+def test_an_environment_shows_where_it_is_rolled_out(site: Site) -> None:
+    site.new_version()
+    with writing(site.engine) as session:
+        objects = [{"kind": "TFJob", "name": "train"}]
+        rollouts.add(session, "alice/gan", rollouts.Order("physics", objects=objects))
+    shown = text(get(site, "/environments/alice/gan"))
+    assert "Rolled out to physics: TFJob train version 1:" in shown
 
 
 def test_an_old_version_is_made_the_latest_again(site: Site) -> None:
