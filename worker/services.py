@@ -97,6 +97,7 @@ class Services:
             memory_bytes=settings.engine_memory_bytes,
             disk_bytes=settings.engine_disk_bytes,
             timeout_s=settings.build_timeout_s,
+            processes=settings.engine_processes,
         )
 
     @cached_property
@@ -149,7 +150,9 @@ class Services:
             if settings.local
             else SourcePolicy(protocols=settings.git_protocols, hosts=self.hosts)
         )
-        return dataclasses.replace(policy, ca_bundle=settings.ca_bundle)
+        return dataclasses.replace(
+            policy, ca_bundle=settings.ca_bundle, max_bytes=settings.source_max_bytes
+        )
 
     def close(self) -> None:
         """End the compilers and connections and remove the scratch; nothing works afterwards."""

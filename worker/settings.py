@@ -106,6 +106,9 @@ class WorkerSettings(QueueSettings):
     engine_disk_bytes: int | None = Field(
         None, ge=16 << 20, description="Disk for one build, its image included."
     )
+    engine_processes: int = Field(
+        8192, ge=64, description="Processes and threads of one build's user."
+    )
     engine_cache: str | None = Field(
         None, description="A repository of the registry for the engine's cache."
     )
@@ -126,6 +129,7 @@ class WorkerSettings(QueueSettings):
     cluster_account: str = Field("kitbag", description="The service account of each namespace.")
     rollout_retry_s: float = Field(15, gt=0, description="The first wait; it doubles up to 10 min.")
 
+    source_max_bytes: int = Field(1 << 30, gt=0, description="What a source may hold.")
     build_timeout_s: float = Field(3600, gt=0)
     heartbeat_s: float = Field(2, gt=0)
     lease_s: float = Field(20, gt=0, description="A worker that is silent for longer is dead.")

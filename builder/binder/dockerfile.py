@@ -56,14 +56,21 @@ def apt(packages: Sequence[str], site: Site) -> str:
     return f"{_FROM}USER 0:0\nRUN {mounts}{_exports(site)}{' && '.join(commands)}\n"
 
 
-def finish(site: Site, *, install: Sequence[str] = (), post_build: str | None = None) -> str:
+def finish(
+    site: Site,
+    *,
+    install: Sequence[str] = (),
+    post_build: str | None = None,
+    processes: int | None = None,
+) -> str:
     """A Dockerfile that installs what has to be built, then runs the postBuild, as the user.
 
-    `install` are `.` and `-r`; `post_build` is a name below the repository's folder.
+    `install` are `.` and `-r`; `post_build` is a name below the repository's folder. `processes` is
+    how many the user may have, which these steps see to themselves: not every engine does.
     """
     lines = [_FROM.rstrip()]
     mounts = _mounts({"ca": site.ca_bundle, "pip": site.pip_conf or None})
-    exports = _exports(site)
+    exports = _limited(processes) + _exports(site)
     if install:
         pip = "python -m pip --no-input --no-cache-dir --disable-pip-version-check"
         what = [f"-r {LEFT_PATH}"] if "-r" in install else []
@@ -90,6 +97,13 @@ def _exports(site: Site) -> str:
         return ""
     names = " ".join(f"{name}={CA_PATH}" for name in _CA_VARIABLES)
     return f"export {names} && "
+
+
+def _limited(processes: int | None) -> str:
+    """What lowers the shell's own limit, which its children can't raise: -u in bash, -p in dash."""
+    if processes is None:
+        return ""
+    return f"{{ ulimit -u {processes} || ulimit -p {processes}; }} 2>/dev/null; "
 
 
 def _quoted(path: str) -> str:

@@ -46,24 +46,28 @@ class BuildLog:
             if left_out > 0:
                 self._tell(f"… {left_out} lines are left out here …")
             for line in self._tail:
-                self._tell(line)
+                if text := self._shown(line):
+                    self._tell(text)
             self._tail.clear()
 
     def __call__(self, line: str) -> None:
         """Take one line of output."""
-        # A line may be longer than anybody reads; it is redacted before it is cut to what is shown.
-        text = self._redact(line[: 2 * MAX_LINE_CHARS])
-        text = text if len(text) <= MAX_LINE_CHARS else text[: MAX_LINE_CHARS - 1] + "…"
-        if not text.strip() or _NOISE.fullmatch(text):
-            return
         with self._lock:
-            if self._lines < HEAD_LINES and self._bytes + len(text) < HEAD_BYTES:
+            if self._lines >= HEAD_LINES or self._bytes >= HEAD_BYTES:
+                # Of millions of lines, only those that are kept are looked at.
+                self._dropped += 1
+                self._tail.append(line[: 2 * MAX_LINE_CHARS])
+            elif text := self._shown(line):
                 self._lines += 1
                 self._bytes += len(text)
                 self._tell(text)
-            else:
-                self._dropped += 1
-                self._tail.append(text)
+
+    def _shown(self, line: str) -> str:
+        """What people see of a line, nothing of some."""
+        # A line may be longer than anybody reads; it is redacted before it is cut to what is shown.
+        text = self._redact(line[: 2 * MAX_LINE_CHARS])
+        text = text if len(text) <= MAX_LINE_CHARS else text[: MAX_LINE_CHARS - 1] + "…"
+        return "" if not text.strip() or _NOISE.fullmatch(text) else text
 
     def _tell(self, text: str) -> None:
         self._report(Step("log", "building", text))

@@ -167,7 +167,9 @@ def build(
         report(Step("phase", "building", "pip install of what has to be built"))
     if post_build:
         report(Step("phase", "building", f"running {post_build}"))
-    text = dockerfile.finish(shop.site, install=detected.install, post_build=post_build)
+    text = dockerfile.finish(
+        shop.site, install=detected.install, post_build=post_build, processes=shop.limits.processes
+    )
     below = replace(plan.base, image=staged.reference, digest=staged.digest, layers=staged.layers)
     secrets = shop.site.user_files(scratch)
     order = Order(text, below, repo, below.platform, (staged.digest,), secrets=secrets)

@@ -78,6 +78,14 @@ class EngineApi:
         records = self._get("/system/df").get("BuildCache") or []
         return sum(int(each.get("Size") or 0) for each in records if not each.get("Shared"))
 
+    def limit_processes(self, container: str, most: int) -> None:
+        """Let a container that runs have no more processes than so many, whoever they run as."""
+        url = f"/containers/{quote(container)}/update"
+        with self._answering():
+            response = self._client.post(url, json={"PidsLimit": most})
+        if response.status_code not in (404, 409):  # it ended meanwhile
+            self._checked(response)
+
     def remove_image(self, name: str) -> bool:
         """Take the name from an image, and remove it if it has no other; whether it was there."""
         return self._delete(f"/images/{quote(name, safe='/:@')}")

@@ -46,6 +46,7 @@ _BASE = "kitbag-base"
 _STORE = "kitbag"
 _REMEMBERED = 50
 _ASK_S = 30
+_HONOURS = frozenset({Limit.TIME, Limit.NETWORK, Limit.PROCESSES})
 _FROM = re.compile(r"^[ \t]*FROM[ \t]", re.IGNORECASE | re.MULTILINE)
 
 
@@ -64,7 +65,7 @@ class BuildKitEngine:
 
     @property
     def honours(self) -> frozenset[Limit]:
-        return frozenset({Limit.TIME, Limit.NETWORK})
+        return _HONOURS
 
     @property
     def mounts(self) -> bool:
@@ -78,7 +79,7 @@ class BuildKitEngine:
         log: Callable[[str], None],
         cancelled: Callable[[], bool],
     ) -> Image:
-        """As the protocol says; of `limits`, time and network are held."""
+        """As the protocol says; of `limits`, time, network and processes are held."""
         with self._run(job, store, log, cancelled) as run:
             if isinstance(store, RegistryStore):
                 run.build("--output=type=image,push=false")
@@ -185,6 +186,8 @@ class _Run:
             options.append(f"target={job.target}")
         if job.limits.network is Network.NONE:
             options.append("force-network-mode=none")
+        if job.limits.processes is not None:
+            options.append(f"ulimit=nproc={job.limits.processes}:{job.limits.processes}")
         command = [
             *self.client,
             "build",
@@ -279,8 +282,7 @@ class _Run:
             )
         if not status:
             return
-        honoured = frozenset({Limit.TIME, Limit.NETWORK})
-        error = failure(list(said), self.job.limits, honoured, answers=self.answers())
+        error = failure(list(said), self.job.limits, _HONOURS, answers=self.answers())
         if login is not None and isinstance(error, EngineBuildError):
             reason = (said[-1] if said else "it gave no reason")[:200]
             raise StoreRefusedError(f"{login.name} did not take the image from BuildKit: {reason}")

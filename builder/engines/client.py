@@ -53,7 +53,9 @@ class Client:
     def honours(self) -> frozenset[Limit]:
         """BuildKit has limits for all of its steps together only, which are its operator's."""
         always = {Limit.TIME, Limit.DISK, Limit.NETWORK}
-        own = {Limit.CPU, Limit.MEMORY} if self.builder is Builder.CLASSIC else set()
+        own = (
+            {Limit.CPU, Limit.MEMORY, Limit.PROCESSES} if self.builder is Builder.CLASSIC else set()
+        )
         return frozenset(always | own)
 
     def build(
@@ -142,7 +144,7 @@ def _modern(client: Client, job: Job, cache: str | None) -> list[str]:
         more.append("--build-arg=BUILDKIT_INLINE_CACHE=1")
     if client.buildx is not None:
         # An attestation would make an index of what is one image.
-        more += ["--load", "--provenance=false", f"--platform={job.platform}"]
+        more += ["--load", "--provenance=false", f"--platform={job.platform}", *_processes(job)]
     return more
 
 
@@ -154,7 +156,13 @@ def _classic(job: Job) -> list[str]:
         more += [f"--memory={limits.memory_bytes}", f"--memory-swap={limits.memory_bytes}"]
     if limits.cpus is not None:
         more += [f"--cpu-period={_PERIOD_US}", f"--cpu-quota={int(limits.cpus * _PERIOD_US)}"]
-    return more
+    return [*more, *_processes(job)]
+
+
+def _processes(job: Job) -> list[str]:
+    """A limit that the kernel keeps for each user but root; BuildKit before 0.10 passes it over."""
+    most = job.limits.processes
+    return [f"--ulimit=nproc={most}:{most}"] if most is not None else []
 
 
 def dockerfile_of(job: Job) -> Path:

@@ -27,7 +27,7 @@ from builder.engines.logins import config_folder
 from builder.engines.logs import Redactor, secret_texts
 from builder.engines.process import Clock, run_lines
 from builder.engines.protocol import OUT, Job, Limit
-from builder.engines.watch import DiskWatch
+from builder.engines.watch import DiskWatch, ProcessCap, Steps
 from builder.errors import (
     EngineBuildError,
     EngineNeededError,
@@ -203,8 +203,15 @@ class _Run:
             job, tag, network=self.network, arguments=arguments, cache=cache
         )
         secrets = secret_texts(job.secrets.values())
-        watch = DiskWatch(self.api, job.id, job.limits.disk_bytes)
-        self._command(command, config=self.anonymous, secrets=secrets, probe=watch.check)
+        steps = Steps(self.api, job.id)
+        watch = DiskWatch(self.api, steps, job.limits.disk_bytes)
+        cap = ProcessCap(self.api, steps, job.limits.processes)
+
+        def probe() -> None:
+            cap.check()
+            watch.check()
+
+        self._command(command, config=self.anonymous, secrets=secrets, probe=probe)
         made = self.api.image(tag)
         if made is None:
             raise EngineUnreachableError("The container engine lost the image that it just built.")

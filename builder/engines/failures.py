@@ -32,6 +32,10 @@ _GONE = re.compile(
     r"|connect: no such file|^(?:error: )?eof$|failed to receive status"
     r"|graceful_stop|no active session"
 )
+_FORKLESS = re.compile(
+    r"(?i)(?:can(?:no|')t fork|fork|thread).{0,40}(?:resource temporarily unavailable|can't start)"
+    r"|can(?:no|')t fork|can't start new thread|\[errno 11\]"
+)
 _FULL = re.compile(r"(?i)no space left on device|disk quota exceeded")
 _MAX_SAID = 300
 _NEAR = 20
@@ -65,6 +69,11 @@ def failure(
         return LimitExceededError(
             f"A step of the build was killed, most likely for more memory than its limit of "
             f"{limits.memory_bytes / (1 << 20):.0f} MiB; let it use less, or ask for more."
+        )
+    if limits.processes and any(_FORKLESS.search(line) for line in spoken[-_NEAR:]):
+        return LimitExceededError(
+            f"A step of the build could start no more processes, of which it may have "
+            f"{limits.processes}; let it start fewer, or ask for more."
         )
     match = _STEP.search(last)
     step = next((each for each in match.groups() if each), "") if match else ""

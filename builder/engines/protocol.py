@@ -30,17 +30,22 @@ class Limit(StrEnum):
     DISK = "disk"
     TIME = "time"
     NETWORK = "network"
+    PROCESSES = "processes"
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one build may use; None leaves a limit to the engine."""
+    """What one build may use; None leaves a limit to the engine.
+
+    `processes` counts threads too, of the user that a step runs as.
+    """
 
     cpus: float | None = None
     memory_bytes: int | None = None
     disk_bytes: int | None = None
     timeout_s: float | None = None
     network: Network = Network.OPEN
+    processes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

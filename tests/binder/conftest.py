@@ -162,7 +162,8 @@ def make_workshop(
     def make(**settings: Any) -> Workshop:
         folder = tmp_path_factory.mktemp("workshop")
         engine = None if settings.pop("without_engine", False) else docker_engine
-        made.append(Workshop(folder, registry, engine, base, index, **settings))
+        own = settings.pop("base", base)
+        made.append(Workshop(folder, registry, engine, own, index, **settings))
         return made[-1]
 
     yield make

@@ -148,6 +148,20 @@ class TestMemory:
             in_layout.build("RUN tail -n 1 /dev/zero", limits=Limits(memory_bytes=64 << 20))
 
 
+class TestProcesses:
+    @pytest.fixture
+    def builder(self) -> Builder:
+        return Builder.CLASSIC
+
+    def test_root_meets_the_limit_too_which_the_kernel_has_for_users_only(
+        self, in_layout: Builds, nap: str
+    ) -> None:
+        # The step gets its limit while it runs, so it waits for that first.
+        step = f"RUN sleep 5; n=0; while [ $n -lt 400 ]; do n=$((n+1)); {nap} & done; echo past"
+        with pytest.raises(LimitExceededError, match="no more processes"):
+            in_layout.build(step, limits=Limits(processes=100))
+
+
 def test_an_engine_that_dies_is_told_from_a_step_that_fails(
     make_docker_engine: Callable[..., RigEngine],
     builder: Builder,
