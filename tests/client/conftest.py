@@ -25,7 +25,7 @@ from catalog import bases, builds, events, runs
 from catalog.build_models import EventKind
 from catalog.engine import make_engine, migrate, reading, writing
 from catalog.states import BuildState
-from catalog.versions import VersionFacts
+from catalog.versions import ImageFacts, VersionFacts
 from kitbag import Client
 
 KITBAG = Path(sys.executable).with_name("kitbag")
@@ -174,7 +174,12 @@ class Worker:
     ) -> None:
         content = hashlib.sha256(repr(sorted(request.items())).encode()).hexdigest()
         digest = f"sha256:{content}"
+        several = request.get("accelerators") or []
         facts = VersionFacts(
+            images=[
+                _image(request["environment"], content, accelerator, packages)
+                for accelerator in (several if len(several) > 1 else [])
+            ],
             image=f"registry.example.org/{request['environment']}@{digest}",
             digest=digest,
             content_key=content,
@@ -205,6 +210,25 @@ class Worker:
     def _tell(self, build_id: str, kind: EventKind, message: str, phase: str) -> None:
         with writing(self.engine) as session:
             events.append(session, build_id, kind, message, phase=phase)
+
+
+def _image(
+    environment: str, content: str, accelerator: str, packages: list[dict[str, Any]]
+) -> ImageFacts:
+    """One of several images; the first, for cpu, has the digest of the version."""
+    own = hashlib.sha256(f"{content}{accelerator}".encode()).hexdigest()
+    digest = f"sha256:{content if accelerator == 'cpu' else own}"
+    return ImageFacts(
+        image=f"registry.example.org/{environment}@{digest}",
+        digest=digest,
+        accelerator=accelerator,
+        platform="linux/amd64",
+        base_name="auto",
+        base_digest=BASE,
+        size_bytes=147_000_000,
+        lock=f'lock-version = "1.0" # {accelerator}\n',
+        packages=packages,
+    )
 
 
 UNRESOLVABLE = {

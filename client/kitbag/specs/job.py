@@ -66,7 +66,7 @@ class Job:
         self.skipped += findings.skipped
         self.containers += findings.containers
         self.matched += len(findings.sites)
-        pinned: list[Site] = []
+        pinned: list[tuple[Site, str]] = []
         wishes: dict[int, list[tuple[Site, str]]] = {}
         for site in findings.sites:
             image = self._value(site)
@@ -80,7 +80,7 @@ class Job:
             if value is None:
                 self._refuse_stale(site, image)
                 continue
-            pinned.append(site)
+            pinned.append((site, image))
             if site.scalar is None:
                 self._insert(site, value, uses)
             else:
@@ -149,6 +149,9 @@ class Job:
             )
             return None
         image, env, resolve = self.target.image, self.target.env, self.target.resolve
+        known = self.target.known.get(text) if text else None
+        if known is not None and (image is None or env is not None):
+            return known
         if wanted is None:
             return image
         if image is not None and (

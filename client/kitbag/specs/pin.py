@@ -32,7 +32,7 @@ def pin(
     if target.image is not None:
         ImageRef.parse(target.image)
     source = Source(data, filename)
-    if target.image is None and "kitbag" not in source.text:
+    if target.image is None and not target.known and "kitbag" not in source.text:
         return Pinned(data)
     wanted = Wanted(container, ImageRef.parse(target.image).name if target.image else None)
     table = kinds or builtin()

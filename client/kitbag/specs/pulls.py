@@ -35,17 +35,18 @@ class Pulls:
         self.changes: list[tuple[int, Change]] = []
         self.notes: list[str] = []
         self._documents: list[Part] = []
-        self._steps: dict[str, list[tuple[Part, Site]]] = {}
+        self._steps: dict[str, list[tuple[Part, Site, str]]] = {}
 
-    def document(self, part: Part, sites: list[Site], uses: Uses | None) -> None:
-        """Take in the sites of one document whose images are pinned; raises SpecError."""
-        if not self.target.pull_secrets and self.target.pull_policy is None:
+    def document(self, part: Part, sites: list[tuple[Site, str]], uses: Uses | None) -> None:
+        """Take in the sites of one document with their new images; raises SpecError."""
+        target = self.target
+        if not (target.pull_secrets or target.pull_policy or target.annotations):
             return
         self._documents.append(part)
         wishes: dict[int, _Wish] = {}
-        for site in sites:
+        for site, image in sites:
             if site.platform:
-                self._steps.setdefault(site.platform, []).append((part, site))
+                self._steps.setdefault(site.platform, []).append((part, site, image))
                 continue
             self._secrets(part, site, wishes)
             self._policy(part, site, wishes)
@@ -75,8 +76,15 @@ class Pulls:
                 ]
             if self.target.pull_policy:
                 config["imagePullPolicy"] = self.target.pull_policy.value
-            executors: dict[str, Value] = {site.container: config for _, site in steps}
-            self._platform(platform, steps, executors)
+            executors: dict[str, Value] = {}
+            for _, site, image in steps:
+                said_of = dict(config)
+                if notes := self.target.annotations.get(image):
+                    said_of["podMetadata"] = {"annotations": dict(notes)}
+                if said_of:
+                    executors[site.container] = said_of
+            if executors:
+                self._platform(platform, steps, executors)
 
     def _secrets(self, part: Part, site: Site, wishes: dict[int, _Wish]) -> None:
         names = self.target.pull_secrets
@@ -107,11 +115,11 @@ class Pulls:
         )
 
     def _platform(
-        self, platform: str, steps: list[tuple[Part, Site]], executors: dict[str, Value]
+        self, platform: str, steps: list[tuple[Part, Site, str]], executors: dict[str, Value]
     ) -> None:
         """Into the document that has it, into the pipeline's own, or into a new one at the end."""
         keys = platform.split(".")
-        part, site = steps[0]
+        part, site, _ = steps[0]
         for length in range(len(keys), 0, -1):
             for other in self._documents:
                 for hit in walk(other.root, ".".join(keys[:length])):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from ..refs import EnvRef
@@ -32,7 +32,9 @@ class Target:
     `image`, which may be `Images` too, is written to every user's container of every known kind.
     `env` is the environment it came from, when it is known. `resolve` answers `kitbag://`
     references and annotations; without it those are left alone, but for the containers that `image`
-    is written to.
+    is written to. `known` are images that stand for an environment where they are found in a user's
+    container, each with what is to be there, which may be `Images`. `annotations` are said, by the
+    image that a step gets, about the pods of a KFP pipeline.
     """
 
     image: str | None = None
@@ -40,6 +42,8 @@ class Target:
     resolve: Resolver | None = None
     pull_secrets: tuple[str, ...] = ()
     pull_policy: PullPolicy | None = None
+    known: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
