@@ -97,18 +97,41 @@ def _request(command: _F) -> _F:
 
 @click.command()
 @_request
+@click.option(
+    "--from-pipeline",
+    "pipeline",
+    metavar="FILE",
+    help="Build what the steps of this pipeline install: a .py, which is run, or compiled.",
+)
+@click.option(
+    "--interpreter",
+    metavar="PYTHON",
+    help="The Python with kfp that imports a pipeline's .py; the active one by default.",
+)
 @click.option("--no-wait", is_flag=True, help="Print the build's id and don't wait for it.")
 @as_json
 def build(
-    place: str, ref: str | None, subdir: str | None, no_wait: bool, json_: bool, **asked: _Asked
+    place: str,
+    ref: str | None,
+    subdir: str | None,
+    pipeline: str | None,
+    interpreter: str | None,
+    no_wait: bool,
+    json_: bool,
+    **asked: _Asked,
 ) -> None:
-    """Build an image of a folder, a requirements file or a git repository.
+    """Build an image of a folder, a requirements file, a git repository or a pipeline's steps.
 
     Prints REGISTRY/REPO@sha256:… on stdout and progress on stderr.
     """
     from kitbag.client import Client
 
-    source = _source(place, ref, subdir)
+    if pipeline is not None:
+        source = _of_pipeline(pipeline, interpreter, asked, (place, ref, subdir))
+    elif interpreter is not None:
+        raise click.UsageError("--interpreter is for --from-pipeline FILE.py.")
+    else:
+        source = _source(place, ref, subdir)
     with Client() as client:
         begun = client.build(source, **asked)
         if not no_wait:
@@ -267,6 +290,23 @@ def cancel(build_id: str, json_: bool) -> None:
         click.echo(f"{build.id} is cancelled")
     else:
         click.echo(f"{build.id} is being cancelled")
+
+
+def _of_pipeline(
+    pipeline: str, interpreter: str | None, asked: dict[str, Any], other: tuple[str | None, ...]
+) -> Source:
+    """The source of what a pipeline's steps install; what else they say goes into `asked`."""
+    from kitbag import pipelines
+
+    if other != (".", None, None):
+        raise click.UsageError("--from-pipeline FILE takes no PATH, --ref or --subdir.")
+    found = pipelines.read(pipeline, interpreter=interpreter, python=asked["python"])
+    asked["python"] = found.python
+    asked["default_index"] = asked["default_index"] or found.default_index
+    asked["indexes"] = (*asked["indexes"], *found.indexes)
+    for note in found.notes:
+        click.echo(clean(f"kitbag: {pipeline}: {note}"), err=True)
+    return found.source
 
 
 def _source(place: str, ref: str | None, subdir: str | None) -> Source:
