@@ -158,13 +158,18 @@ class Sweeper(bootsteps.StartStopStep):  # type: ignore[misc]
         """Begin, also again after the queue was away."""
         every = QueueSettings().sweep_s
         _ask(sweep, _RETELL_S, anew=True)
-        _ask(trim, _TRIM_S)
+        _ask_trim(None)
         if queue.ENGINE_QUEUE in {each.name for each in consumer.task_consumer.queues}:
             _tell_engine(every)
-            self._entries = [consumer.timer.call_repeatedly(every, _tell_engine, (every,))]
+            # Only a worker with an engine sweeps it, and one may listen to nothing else.
+            _ask_trim(queue.ENGINE_QUEUE)
+            self._entries = [
+                consumer.timer.call_repeatedly(every, _tell_engine, (every,)),
+                consumer.timer.call_repeatedly(_TRIM_S, _ask_trim, (queue.ENGINE_QUEUE,)),
+            ]
         self._entries += [
             consumer.timer.call_repeatedly(every, _ask, (sweep, every)),
-            consumer.timer.call_repeatedly(_TRIM_S, _ask, (trim, _TRIM_S)),
+            consumer.timer.call_repeatedly(_TRIM_S, _ask_trim, (None,)),
         ]
 
     def stop(self, consumer: Any) -> None:  # noqa: ANN401, ARG002 # untyped
@@ -183,10 +188,20 @@ def _tell_engine(every_s: float) -> None:
         log.warning("the queue does not take a sign of life: %s", type(error).__name__)
 
 
-def _ask(task: Any, expires_s: float, **arguments: Any) -> None:  # noqa: ANN401 # untyped
+def _ask_trim(name: str | None) -> None:
+    """Ask whoever listens to this queue, or to the task's own one."""
+    _ask(trim, _TRIM_S, name)
+
+
+def _ask(
+    task: Any,  # noqa: ANN401 # untyped
+    expires_s: float,
+    name: str | None = None,
+    **arguments: Any,  # noqa: ANN401
+) -> None:
     """Send one of the tasks above; a queue that is away is asked again by the next one."""
     try:
-        task.apply_async(kwargs=arguments, retry=False, expires=expires_s)
+        task.apply_async(kwargs=arguments, retry=False, expires=expires_s, queue=name)
     except Exception as error:  # noqa: BLE001 # the event loop must go on
         log.warning("the queue does not take %s: %s", task.name, error)
 

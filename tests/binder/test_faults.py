@@ -11,7 +11,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -66,8 +66,9 @@ def left(workshop: Workshop) -> list[str]:
     found = ask("ps", "--all", "--quiet").stdout.split()
     found += ask("images", "--quiet", "kitbag.dev/build").stdout.split()
     found += ask("network", "ls", "--quiet", "--filter=label=kitbag.dev/build").stdout.split()
-    found += [str(path) for path in workshop.kit.scratch.path.glob("build-*")]
-    found += [str(path) for path in workshop.kit.scratch.path.glob("kitbag-engine-*")]
+    scratch = workshop.kit.scratch.path.parent
+    found += [str(path) for path in scratch.glob("process-*/build-*")]
+    found += [str(path) for path in scratch.glob("process-*/kitbag-engine-*")]
     return found + [str(process) for process in asleep()]
 
 
@@ -234,30 +235,27 @@ def test_an_engine_that_dies_ends_the_build_and_serves_the_next(
     assert site.build({"postBuild": "#!/bin/sh\necho again\n"}, "fault/dies").number == 1
 
 
-@pytest.fixture
-def doomed(
+def test_what_a_killed_worker_left_is_swept_by_the_next(
     make_workshop: Make, redis_server: RedisServer, start_worker: Callable[..., Daemon]
-) -> Iterator[tuple[Workshop, Daemon]]:
-    """A worker of a process group of its own, and what it works with."""
+) -> None:
     broker = f"{redis_server.url.rpartition('/')[0]}/13"
     site = make_workshop(broker_url=broker, sweep_s=0.5, max_attempts=1, lease_s=2)
-    yield site, start_worker(site.variables)
-
-
-def test_what_a_killed_worker_left_is_swept(doomed: tuple[Workshop, Daemon]) -> None:
-    site, worker = doomed
+    worker = start_worker(site.variables)
+    assert worker.pid is not None
     build = site.ask({"postBuild": ENDLESS}, "fault/killed")
     until(site, build, "begun")
+    assert site.engine is not None
+    # What an engine with a builder that has containers and images of each step could have left.
+    (image, *_) = site.engine.docker("images", "--quiet").stdout.split()
+    site.engine.docker("tag", image, f"kitbag.dev/build:{build}")
+    site.engine.docker("create", f"--label=kitbag.dev/build={build}", image, "none")
     os.killpg(worker.pid, signal.SIGKILL)
     time.sleep(2 * site.settings.lease_s)
     assert leftovers.requeue_dead(site.kit) == []  # it had its one attempt
-    containers.sweep(site.kit)
-    leftovers.remove_files(site.kit)
+    start_worker(site.variables, "--queues", "engine")
     with reading(site.catalog) as session:
         row = builds.get(session, build)
     assert row.state is BuildState.FAILED
     assert "workers died while they built this" in (row.error or {})["detail"]
     assert any("begun" in line for line in site.log(build))
     gone(site)
-    own = site.kit.scratch.path
-    assert list(own.parent.iterdir()) == [own]

@@ -75,6 +75,11 @@ def test_a_typo_in_a_template_does_not_pass(helm: Helm, right: str, wrong: str, 
         ({"builds": {"heartbeatSeconds": 11}}, "Set builds.leaseSeconds"),
         ({"rollouts": {"enabled": True, "actsAs": "user"}}, "Set rollouts.userHeader"),
         ({"api": {"autoscaling": {"minReplicas": 9}}}, "Set api.autoscaling.maxReplicas"),
+        ({"engine": {"kind": "docker"}}, "Set engine.address"),
+        (
+            {"engine": {"kind": "buildkit", "address": "tcp://buildkitd:1234"}},
+            "Set engine.image.repository",
+        ),
         ({"admission": {"enabled": True}}, "Set admission.key"),
         ({"admission": {"enabled": True, "key": "k" * 16}}, "Set admission.certificate.secretName"),
         (
@@ -109,6 +114,9 @@ def test_what_is_missing_is_refused_in_a_sentence_that_says_what_to_set(
         {"database": {"url": "sqlite:///catalog.db"}},
         {"redis": {"existingSecret": {"name": "a", "field": "b"}}},
         {"index": {"strategy": "best"}},
+        {"engine": {"kind": "podman"}},
+        {"engine": {"address": "unix:///var/run/docker.sock"}},
+        {"engine": {"limits": {"processes": 1}}},
         {"rollouts": {"actsAs": "root"}},
         {"builds": {"timeoutSeconds": "1h"}},
         {"api": {"resources": {"limits": {"gpu": 1}}}},
@@ -285,6 +293,71 @@ def test_lists_reach_the_worker_as_it_reads_them(
     assert settings.bytecode is False
     assert settings.layer_compression == "zstd"
     assert (settings.heartbeat_s, settings.lease_s) == (1.5, 30)
+
+
+def variables_of(worker: Object) -> dict[str, str]:
+    """The variables of a worker that have a value of their own."""
+    given = worker["spec"]["template"]["spec"]["containers"][0]["env"]
+    return {each["name"]: each["value"] for each in given if "value" in each}
+
+
+def test_an_engine_has_workers_of_its_own_that_take_nothing_else(
+    render: Render, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = only(render(of="everything"), "Deployment", "-engine")
+    pod = worker["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["args"] == ["worker", "--concurrency", "2", "--queues", "engine"]
+    assert container["image"] == "registry.example.org/kitbag/kitbag-builder:1.2"
+    assert worker["spec"]["replicas"] == 3
+    variables = variables_of(worker)
+    assert "KITBAG_CLUSTER" not in variables
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("KITBAG_DATABASE_URL", "postgresql://db/k")
+    settings = WorkerSettings()  # type: ignore[call-arg] # from the variables
+    assert (settings.engine, settings.engine_address) == ("buildkit", "tcp://buildkitd.builds:1234")
+    assert (settings.engine_cpus, settings.engine_processes) == (2.5, 4096)
+    assert (settings.engine_memory_bytes, settings.engine_disk_bytes) == (8 << 30, 20 << 30)
+    assert (settings.engine_cache, settings.engine_network) == ("cache", "builds")
+    assert settings.binder_packages == ("jupyterlab", "ipywidgets")
+    assert settings.dockerfile_registries == {"registry.example.org", "docker.io/library"}
+    mounts = {each["name"]: each["mountPath"] for each in container["volumeMounts"]}
+    assert mounts["engine"] == str(settings.engine_certs)
+    assert {"name": "engine", "secret": {"secretName": "buildkit-client"}} in pod["volumes"]
+
+
+def test_other_workers_know_of_no_engine_but_plan_for_one(render: Render) -> None:
+    worker = only(render(of="everything"), "Deployment", "-worker")
+    variables = variables_of(worker)
+    assert not [name for name in variables if name.startswith("KITBAG_ENGINE")]
+    assert variables["KITBAG_BINDER_BASE"] == "registry.example.org/buildpack-deps:noble"
+    volumes = worker["spec"]["template"]["spec"]["volumes"]
+    assert "engine" not in {each["name"] for each in volumes}
+
+
+def test_limits_of_an_engine_that_are_zero_are_none(render: Render) -> None:
+    engine = {
+        "kind": "docker",
+        "address": "tcp://docker:2376",
+        "image": {"repository": "registry.example.org/kitbag-docker"},
+    }
+    variables = variables_of(only(render({"engine": engine}), "Deployment", "-engine"))
+    assert variables["KITBAG_ENGINE_PROCESSES"] == "8192"
+    for name in ("CPUS", "MEMORY_BYTES", "DISK_BYTES", "CACHE", "CERTS"):
+        assert f"KITBAG_ENGINE_{name}" not in variables
+
+
+def test_without_an_engine_there_is_nothing_of_one(render: Render) -> None:
+    assert not [each for each in render() if each["metadata"]["name"].endswith("-engine")]
+
+
+def test_nobody_reaches_a_worker_with_an_engine_and_it_reaches_the_queue(render: Render) -> None:
+    objects = render(of="everything")
+    assert "ingress" not in only(objects, "NetworkPolicy", "-engine")["spec"]
+    queue = only(objects, "NetworkPolicy", "-redis")["spec"]["ingress"]
+    peers = [peer["podSelector"]["matchLabels"] for peer in queue[0]["from"]]
+    assert "engine" in {peer["app.kubernetes.io/component"] for peer in peers}
 
 
 def webhooks(objects: list[Object]) -> Iterator[Object]:

@@ -19,9 +19,15 @@ app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version }}
 {{- end -}}
 
-{{- define "kitbag.image" -}}
-{{- if .Values.image.digest -}}{{ .Values.image.repository }}@{{ .Values.image.digest }}
-{{- else -}}{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{- end -}}
+{{- define "kitbag.image" -}}{{ include "kitbag.imageOf" (list . .Values.image) }}{{- end -}}
+
+{{- /* (list $ values): an image by digest, or by tag */ -}}
+{{- define "kitbag.imageOf" -}}
+{{- $root := index . 0 -}}
+{{- with index . 1 -}}
+{{- if .digest -}}{{ .repository }}@{{ .digest }}
+{{- else -}}{{ .repository }}:{{ .tag | default $root.Chart.AppVersion }}{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "kitbag.serviceAccount" -}}
@@ -52,6 +58,10 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version }}
 {{- if and .redis.passwordSecret.name (not .redis.bundled) }}{{ fail "Unset redis.passwordSecret, which is the bundled Redis's; an external one's password is part of its URL." }}{{ end -}}
 {{- if and .api.ingress.enabled (not .api.ingress.host) }}{{ fail "Set api.ingress.host to the name that the Ingress answers to, or disable api.ingress." }}{{ end -}}
 {{- if lt .builds.leaseSeconds (mulf 2 .builds.heartbeatSeconds) }}{{ fail "Set builds.leaseSeconds to twice builds.heartbeatSeconds or more." }}{{ end -}}
+{{- if ne .engine.kind "none" -}}
+{{- if not .engine.address }}{{ fail "Set engine.address to where the container engine answers, as tcp://HOST:PORT." }}{{ end -}}
+{{- if not .engine.image.repository }}{{ fail "Set engine.image.repository to an image of kitbag-server that has the engine's client too, docker or buildctl." }}{{ end -}}
+{{- end -}}
 {{- if .admission.enabled -}}
 {{- if not .admission.key }}{{ fail "Set admission.key to 16 to 63 random lower-case letters and digits, which the API server shows to the webhook." }}{{ end -}}
 {{- with .admission.certificate -}}
