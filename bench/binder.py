@@ -176,19 +176,29 @@ def measure(folder: Path) -> dict[str, dict[str, float]]:
             engine.docker("pull", base)
             peer = Repo2docker(folder / "peer", registry, engine, base)
             files = FILES | {"requirements.txt": REQUIREMENTS.format(VERSIONS[0])}
-            ours = {"cold": server.build(files, "bench/binder")}
-            theirs = {"cold": peer.build(files["requirements.txt"])}
-            ours["warm"] = server.build(files, "bench/other")
-            theirs["warm"] = peer.build(files["requirements.txt"])
+            found: dict[str, dict[str, float]] = {"kitbag": {}, "repo2docker": {}}
+
+            def note(side: str, step: str, seconds: float) -> None:
+                # What there is when a run is cut off is told, too.
+                print(f"{side}, {step}: {seconds:.1f} s", file=sys.stderr, flush=True)
+                found[side][step] = seconds
+
+            note("kitbag", "cold", server.build(files, "bench/binder"))
+            note("repo2docker", "cold", peer.build(files["requirements.txt"]))
+            note("kitbag", "warm", server.build(files, "bench/other"))
+            note("repo2docker", "warm", peer.build(files["requirements.txt"]))
             changed: tuple[list[float], list[float]] = ([], [])
             for version in VERSIONS[1:]:
                 wanted = REQUIREMENTS.format(version)
                 changed[0].append(
                     server.build(files | {"requirements.txt": wanted}, "bench/binder")
                 )
+                note("kitbag", f"humanize {version}", changed[0][-1])
                 changed[1].append(peer.build(wanted))
-            ours["one changed"], theirs["one changed"] = map(statistics.median, changed)
-    return {"kitbag": ours, "repo2docker": theirs}
+                note("repo2docker", f"humanize {version}", changed[1][-1])
+            note("kitbag", "one changed", statistics.median(changed[0]))
+            note("repo2docker", "one changed", statistics.median(changed[1]))
+    return found
 
 
 def table(found: Mapping[str, Mapping[str, Any]]) -> str:

@@ -79,7 +79,7 @@ def test_a_missing_setting_is_named_and_no_value_is_shown(monkeypatch: pytest.Mo
 def test_a_request_names_one_source() -> None:
     known: dict[str, Any] = {"environment": "a/b", "source": {"files": {"requirements.txt": "x"}}}
     read = parse(known | {"of a later release": 1})
-    assert read.builder_platform().arch == "amd64"
+    assert read.builder_platforms()[0].arch == "amd64"
     with pytest.raises(ValidationError):
         parse({"environment": "a/b"})
     with pytest.raises(ValidationError):
