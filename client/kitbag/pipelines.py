@@ -9,26 +9,20 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kitbag.errors import PackError
+from kitbag.pip_command import REQUIREMENT, install, installs
 from kitbag.source import DEFAULT_NAMESPACE, Files, derived_name
 from kitbag.specs.source import MAX_BYTES
 
 _SUFFIXES = (".yaml", ".yml", ".json")
-# https://peps.python.org/pep-0508: a name, extras, then the rest.
-_REQUIREMENT = re.compile(
-    r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[[^\]]*\])?\s*"
-    r"(?P<rest>(?:[=<>!~;@(].*)?)"
-)
 _EXACT = re.compile(r"===?\s*(?P<version>[^\s,;*]+)$")
 # The images whose tag is the version of their Python: python:3.11, python:3.11.4-slim-bookworm.
 _PYTHON = re.compile(r"(?:.*/)?python:(?P<version>3\.\d+)(?:[.-].*)?")
-_WITH_VALUE = frozenset({"--index-url", "-i", "--extra-index-url", "--trusted-host"})
 
 
 @dataclass(frozen=True)
@@ -140,60 +134,14 @@ def _step(name: str, container: Any, file: str) -> Iterator[Step]:  # noqa: ANN4
         return
     command = container.get("command")
     words = [str(word) for word in command] if isinstance(command, list) else []
-    packages: list[str] = []
-    indexes: list[str] = []
-    default: str | None = None
     script = words[2] if words[:2] in (["sh", "-c"], ["bash", "-c"]) and len(words) > 2 else ""
-    for arguments in _installs(script, f"{file}: step {name}"):
-        options = iter(arguments)
-        for word in options:
-            value = next(options, "") if word in _WITH_VALUE else ""
-            if word in ("--index-url", "-i"):
-                default = value
-            elif word == "--extra-index-url":
-                indexes.append(value)
-            elif word in ("-r", "--requirement", "-c", "--constraint", "-e", "--editable"):
-                raise PackError(
-                    f"{file}: step {name} gives pip {word}, which only its pod can follow: name the"
-                    " packages"
-                )
-            elif not word.startswith("-"):
-                packages.append(_checked(word, name, file))
+    where = f"{file}: step {name}"
+    found = [install(arguments, where) for arguments in installs(script, where)]
+    packages = dict.fromkeys(package for one in found for package in one.packages)
+    indexes = dict.fromkeys(index for one in found for index in one.indexes)
+    default = next((one.default_index for one in found if one.default_index), None)
     image = str(container.get("image") or "")
-    yield Step(name, image, tuple(dict.fromkeys(packages)), tuple(dict.fromkeys(indexes)), default)
-
-
-def _installs(script: str, where: str) -> Iterator[list[str]]:
-    """The arguments of each `pip install` of a shell script."""
-    if "install" not in script:
-        return
-    lexer = shlex.shlex(script, posix=True, punctuation_chars=True)
-    lexer.whitespace_split = True
-    lexer.commenters = ""
-    try:
-        words = list(lexer)
-    except ValueError as error:
-        raise PackError(f"{where} starts with a shell script that can't be read: {error}") from None
-    while "install" in words:
-        at = words.index("install")
-        pip = at > 0 and re.fullmatch(r"(?:.*/)?pip3?", words[at - 1]) is not None
-        rest = words[at + 1 :]
-        ends = (i for i, word in enumerate(rest) if word and set(word) <= set("();<>|&"))
-        end = next(ends, len(rest))
-        if pip:
-            yield rest[:end]
-        words = rest[end:] if pip else rest
-
-
-def _checked(requirement: str, step: str, file: str) -> str:
-    text = requirement.strip()
-    local = text.startswith((".", "/", "~", "file:")) or "\n" in text or "$" in text
-    if local or not (_REQUIREMENT.fullmatch(text) or re.match(r"(git\+)?https?://", text)):
-        raise PackError(
-            f"{file}: step {step} installs {text!r}, which only its pod could find: name a package,"
-            " or a URL"
-        )
-    return text
+    yield Step(name, image, tuple(packages), tuple(indexes), default)
 
 
 def _together(
@@ -204,7 +152,7 @@ def _together(
     for step in steps:
         for text in step.packages:
             lines.setdefault(text)
-            match = _REQUIREMENT.fullmatch(text)
+            match = REQUIREMENT.fullmatch(text)
             exact = _EXACT.match(match["rest"]) if match else None
             if match is None or exact is None:
                 continue

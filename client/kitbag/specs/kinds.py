@@ -144,7 +144,7 @@ _ALWAYS = (
     'kind.apiVersion.metadata.name.generateName.annotations.labels."<<".spec.containers.image'
     '.pipelineInfo.id.slug.display_name."kubectl.kubernetes.io/default-container"'
     ".imagePullSecrets.imagePullPolicy.imagePullSecret.secretName.secretNameParameter.runtimeValue"
-    ".constant"
+    ".constant.podMetadata.annotations.*"
 )
 
 
