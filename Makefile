@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 export UV_NO_CONFIG := 1
 
-.PHONY: demo test wide setup lint format lock bench clean
+.PHONY: demo test wide setup lint format lock labextension bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo "make wide   what CI does not run: 300 real wheels beside uv's installation, the large fuzz corpus"
 	@echo "make lint   ruff, mypy --strict, import contracts"
 	@echo "make lock   resolve requirements/*.txt again"
+	@echo "make labextension   build client/kitbag/labextension from client/labextension again (needs node 20)"
 
 $(VENV)/.done: requirements/bootstrap.txt requirements/dev.txt pyproject.toml client/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -53,6 +54,13 @@ lock:
 	$(LOCK) pyproject.toml client/pyproject.toml --no-emit-package kitbag -o requirements/server.txt
 	$(LOCK) pyproject.toml client/pyproject.toml --group dev --no-emit-package kitbag \
 		-c requirements/server.txt -o requirements/dev.txt
+	$(LOCK) requirements/jupyterlab.in client/pyproject.toml --no-emit-package kitbag \
+		-c requirements/server.txt -o requirements/jupyterlab.txt
+
+# What is built is committed, so that neither users nor CI need node; its last file says of what.
+labextension: setup
+	cd client/labextension && npm ci --ignore-scripts && npm run build
+	$(BIN)/python client/labextension/sources.py > client/kitbag/labextension/sources.sha256
 
 clean:
 	rm -rf $(VENV) .cache .kitbag .mypy_cache .ruff_cache .pytest_cache .hypothesis
