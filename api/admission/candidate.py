@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from api.admission.patch import at
-from api.admission.schemas import Object, Operation, ReviewRequest
+from api.admission.schemas import KindName, Object, Operation, ReviewRequest
 from kitbag.refs import ANNOTATION, SCHEME
 from kitbag.specs.nodes import Keep
 
@@ -19,6 +19,18 @@ _ODD = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
 # What is put into `{}` is written as YAML has it; behind another key it is JSON.
 _EMPTY = {"-": ""}
 _COPIES = ("managedFields", "kubectl.kubernetes.io/last-applied-configuration")
+RUN = frozenset(
+    {
+        ("kubeflow.org", kind)
+        for kind in (
+            *("Notebook", "Experiment", "TFJob", "PyTorchJob", "XGBoostJob", "PaddleJob"),
+            *("JAXJob", "MXJob", "MPIJob"),
+        )
+    }
+    | {("trainer.kubeflow.org", "TrainJob")}
+    | {("ray.io", kind) for kind in ("RayCluster", "RayJob", "RayService")}
+    | {("sparkoperator.k8s.io", f"{kind}SparkApplication") for kind in ("", "Scheduled")}
+)
 _DIGEST = re.compile(r"@sha(?:256|512):[0-9a-f]+$")
 
 
@@ -112,6 +124,25 @@ def due(
             kept.append({"op": "test", "path": path, "value": value})
         kept.append(operation)
     return kept
+
+
+def is_run(kind: KindName) -> bool:
+    """Whether users run their own code as such an object, so that a namespace's default fits it.
+
+    Not what anything else may be run as: servers of the platform are Deployments, and the steps of
+    a Workflow have images of their own.
+    """
+    return (kind.group, kind.kind) in RUN
+
+
+def inexact(operations: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The operations but for those on images with a digest, which somebody chose."""
+    exact = {
+        each["path"]
+        for each in operations
+        if each["op"] == "test" and isinstance(each["value"], str) and has_digest(each["value"])
+    }
+    return [each for each in operations if each["path"] not in exact]
 
 
 def has_digest(image: str) -> bool:

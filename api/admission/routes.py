@@ -7,14 +7,15 @@ import re
 import time
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from pydantic import ValidationError
 
 from api.admission.guard import CallerDep
 from api.admission.schemas import API_VERSION, Answer, Review, ReviewOut, ReviewRequest
 from api.problems import ProblemError, Slug, declared
 from api.problems.validation import sentence
-from api.services import ServicesDep
+from api.services import Services, ServicesDep
+from kitbag.refs import EnvRef
 
 Reviewed = dict[str, Any]
 _REVIEW = {"type": "object", "description": f"An AdmissionReview of {API_VERSION}."}
@@ -26,6 +27,10 @@ _MARGIN_S = 1.0  # for the way back
 Patience = Annotated[
     str | None,
     Query(alias="timeout", max_length=16, description="How long the API server waits: 10s."),
+]
+
+DefaultName = Annotated[
+    str, Path(max_length=63, description="NAMESPACE.NAME[.VERSION], as the label has it.")
 ]
 
 router = APIRouter(
@@ -56,6 +61,28 @@ async def validate(request: Request, services: ServicesDep) -> Reviewed:
 
 
 @router.post(
+    "/default/{environment}",
+    operation_id="admit_with_default",
+    response_model=ReviewOut,
+    openapi_extra={"requestBody": _BODY},
+)
+@router.post("/default/{environment}/{key}", include_in_schema=False)
+async def admit_with_default(
+    request: Request, services: ServicesDep, environment: DefaultName, patience: Patience = None
+) -> Reviewed:
+    """The same for a namespace whose label names an environment.
+
+    Notebooks, training jobs, experiments, Ray and Spark that ask for nothing get this one for their
+    images without a digest; where that is not possible they pass with a warning.
+    """
+    try:
+        default = EnvRef.parse_label(environment)
+    except ValueError as error:
+        raise ProblemError(Slug.INVALID_REQUEST, f"{error}.") from None
+    return await _mutated(request, services, patience, default)
+
+
+@router.post(
     "", operation_id="admit", response_model=ReviewOut, openapi_extra={"requestBody": _BODY}
 )
 @router.post("/{key}", include_in_schema=False)
@@ -65,13 +92,19 @@ async def admit(request: Request, services: ServicesDep, patience: Patience = No
     `kitbag://` references and `kitbag.dev/environment` become the digests that they stand for, as a
     JSON Patch with a `test` before each `replace`. An object that asks for nothing passes.
     """
+    return await _mutated(request, services, patience)
+
+
+async def _mutated(
+    request: Request, services: Services, patience: str | None, default: EnvRef | None = None
+) -> Reviewed:
     asked = await _read(request)
     deadline = time.monotonic() + max(_seconds(patience) - _MARGIN_S, 0.1)
-    answer = await services.admission.mutate(asked, deadline=deadline)
+    answer = await services.admission.mutate(asked, deadline=deadline, default=default)
     return _counted(services, "mutate", asked, answer)
 
 
-def _counted(services: ServicesDep, webhook: str, asked: ReviewRequest, answer: Answer) -> Reviewed:
+def _counted(services: Services, webhook: str, asked: ReviewRequest, answer: Answer) -> Reviewed:
     services.metrics.admissions.labels(webhook, answer.result).inc()
     return answer.review(asked.uid)
 

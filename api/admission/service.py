@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from anyio import move_on_after, to_thread
 from sqlalchemy.exc import SQLAlchemyError
@@ -28,6 +28,7 @@ _AWAY = (
     "Kitbag's catalog does not answer, and what {} stands for is not known from before; apply this "
     "again in a moment."
 )
+_NOT_DEFAULTED = "The environment of this namespace, {}, is not used: {}"
 _STALE = "Kitbag's catalog does not answer: {} is what it was when it last did, {}"
 
 
@@ -50,6 +51,8 @@ class _Case:
     deadline: float
     wait: Wait
     began: float = field(default_factory=time.monotonic)
+    default: EnvRef | None = None
+    """What the namespace gives to an object that asks for nothing."""
     images: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
@@ -66,21 +69,41 @@ class Admission:
         self._kinds = kinds
         self._wait = wait
 
-    async def mutate(self, request: ReviewRequest, *, deadline: float) -> Answer:
-        """Digests for what the object asks for; it waits until `deadline` (time.monotonic)."""
+    async def mutate(
+        self, request: ReviewRequest, *, deadline: float, default: EnvRef | None = None
+    ) -> Answer:
+        """Digests for what the object asks for; it waits until `deadline` (time.monotonic).
+
+        `default` is for what users run that asks for nothing; it never is a reason to refuse it.
+        """
         # A debug container is not the user's, and with it nothing else of a pod can change.
         if not self._concerns(request) or request.subResource:
             return Answer()
         assert request.object is not None
         seen = candidate.looked_at(request.object, self._kinds.keep)
         text = candidate.text_of(seen)
-        if not candidate.asks(text) or (SCHEME not in text and self._is_settled(request, seen)):
+        if not candidate.asks(text) and (default is None or not candidate.is_run(request.kind)):
             return Answer()
+        if SCHEME not in text and self._is_settled(request, seen):
+            return Answer()
+        if not candidate.asks(text):
+            return await self._defaulted(
+                _Case(request, deadline, self._wait, default=default), seen, text
+            )
         try:
             case = _Case(request, deadline, self._wait_of(request.object))
             return await self._pinned(case, seen, text)
         except _Refusal as refusal:
             return Answer.refused(refusal.message, refusal.code)
+
+    async def _defaulted(self, case: _Case, seen: Object, text: str) -> Answer:
+        """The namespace's environment for images that name no digest, or a warning."""
+        try:
+            answer = await self._pinned(case, seen, text)
+        except _Refusal as refusal:
+            return Answer(warnings=[_NOT_DEFAULTED.format(case.default, refusal.message)])
+        todo = candidate.inexact(answer.operations)
+        return replace(answer, operations=todo) if todo else Answer()
 
     def _is_settled(self, request: ReviewRequest, seen: Object) -> bool:
         """Whether what the annotations ask for was answered when something else was reviewed."""
@@ -169,7 +192,10 @@ class Admission:
 
         def pin() -> specs.Pinned:
             used.clear()
-            return specs.pin(text.encode(), specs.Target(resolve=resolve), kinds=self._kinds)
+            target = specs.Target(resolve=resolve)
+            if case.default is not None:
+                target = specs.Target(image=resolve(str(case.default)), env=case.default)
+            return specs.pin(text.encode(), target, kinds=self._kinds)
 
         while True:
             try:
@@ -190,7 +216,9 @@ class Admission:
 
     def _image(self, case: _Case, name: str) -> str:
         wanted = EnvRef.parse(name)
-        if not self._policy.allows(wanted, case.request.namespace):
+        # Who registers webhooks chose the default.
+        allowed = wanted == case.default or self._policy.allows(wanted, case.request.namespace)
+        if not allowed:
             raise _Refusal(
                 f"{wanted.environment} belongs to {wanted.namespace}, and namespace "
                 f"{case.request.namespace} may not use it; use an environment of your own, or ask "

@@ -241,6 +241,55 @@ def test_another_teams_environment_is_refused_unless_it_is_allowed(site, make_si
     refusal(admit(closed, job(), namespace="bob"))
 
 
+DEFAULT = "/v1/admission/default/alice.gan"
+
+
+def test_the_environment_of_a_namespace_is_for_what_users_run_that_asks_for_nothing(site):
+    site.new_version()
+    plain = job("tensorflow/tensorflow:2.15")
+    operations = patch_of(admit(site, plain, DEFAULT, namespace="bob"))
+    assert patched(plain, operations)["spec"] == job(IMAGE)["spec"]
+    assert patch_of(admit(site, plain)) == []
+    chosen = job("tensorflow/tensorflow@sha256:" + "e" * 64)
+    for other in (chosen, job(IMAGE), pod("python:3"), pod("x") | {"kind": "Deployment"}):
+        assert admit(site, other, DEFAULT) == {"uid": "u-1", "allowed": True}
+    owner = {"kind": "Experiment", "name": "e", "uid": "1", "controller": True}
+    assert patch_of(admit(site, job("a:1", ownerReferences=[owner]), DEFAULT)) == []
+
+
+def test_what_an_object_asks_for_goes_before_the_environment_of_its_namespace(site):
+    site.new_version("1")
+    site.new_version("2", digest="sha256:" + "d" * 64)
+    for asked in (job("kitbag://alice/gan:1"), job("x", environment="alice.gan.1")):
+        done = patched(asked, patch_of(admit(site, asked, DEFAULT)))
+        assert done["spec"] == job(IMAGE)["spec"]
+    told = refusal(admit(site, job("kitbag://alice/gan"), DEFAULT, namespace="bob"))
+    assert "may not use it" in told
+
+
+def test_an_update_gets_the_environment_of_its_namespace_only_where_it_writes_an_image(site):
+    site.new_version()
+    old = job("tensorflow/tensorflow:2.15")
+    finalized = job("tensorflow/tensorflow:2.15", finalizers=["a/b"])
+    assert patch_of(admit(site, finalized, DEFAULT, old=old)) == []
+    written = job("tensorflow/tensorflow:2.16")
+    operations = patch_of(admit(site, written, DEFAULT, old=old))
+    assert patched(written, operations)["spec"] == job(IMAGE)["spec"]
+
+
+def test_a_namespaces_environment_that_cant_be_used_is_a_warning_and_no_refusal(site, problem):
+    plain = job("tensorflow/tensorflow:2.15")
+    response = admit(site, plain, DEFAULT)
+    assert response["allowed"] and "patch" not in response
+    assert "alice/gan, is not used: " in response["warnings"][0]
+    site.new_version()
+    break_catalog(site)
+    response = admit(site, plain, DEFAULT)
+    assert response["allowed"] and "does not answer" in response["warnings"][0]
+    wrong = site.http.post("/v1/admission/default/what", json=review(plain))
+    assert "NAMESPACE.NAME" in problem(wrong, 422, "invalid-request")["detail"]
+
+
 def test_an_update_moves_no_digest_that_it_did_not_touch(site):
     site.new_version("1")
     old = job(IMAGE, environment="alice.gan")
@@ -388,6 +437,23 @@ def test_the_last_known_digests_serve_while_the_catalog_is_away(make_site):
         assert patch_of(admit(again, job("tensorflow/tensorflow:2.15"))) == []
 
 
+def test_a_catalog_that_hangs_is_not_waited_for_nor_asked_again_at_once(make_site, postgres_url):
+    site = make_site(postgres_url, admission_fresh_s=0)
+    site.add_base()
+    site.new_version()
+    admit(site, job())
+    waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    with site.engine.connect() as held, site.engine.connect() as look:
+        held.execute(text("LOCK TABLE environments IN ACCESS EXCLUSIVE MODE"))
+        for _ in range(2):
+            response = admit(site, job())
+            assert patched(job(), patch_of(response))["spec"] == job(IMAGE)["spec"]
+            assert "does not answer" in response["warnings"][0]
+            assert look.execute(waiting).scalar_one() == 1
+        assert "catalog does not answer" in refusal(admit(site, job("kitbag://alice/other")))
+        assert look.execute(waiting).scalar_one() == 1, "it was asked again while it hung"
+
+
 def make_site_again(make_site: Any) -> Any:
     """Another server on the same folder, as after a restart."""
     return make_site(admission_fresh_s=0)
@@ -445,6 +511,8 @@ def test_a_key_in_the_path_or_a_token_lets_an_api_server_in(make_site, problem):
     body = review(job("x"))
     for path in ("/v1/admission", "/v1/admission/wrong", "/v1/admission/validate/wrong"):
         problem(site.http.post(path, json=body), 401, "unauthorized")
+    problem(site.http.post(f"{DEFAULT}/wrong", json=body), 401, "unauthorized")
+    assert site.http.post(f"{DEFAULT}/{key}", json=body).status_code == 200
     for path in (f"/v1/admission/{key}", f"/v1/admission/validate/{key}", f"/admission/{key}"):
         assert site.http.post(path, json=body).json()["response"]["uid"] == "u-1"
     for shown in (key, "the-token"):

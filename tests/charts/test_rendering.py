@@ -10,6 +10,7 @@ import pytest
 from charts.conftest import CHART, EXAMPLES, Render, example, merged, only
 from rig.helm import Helm, Object, RefusedError
 
+from api.admission.candidate import RUN
 from api.settings import ApiSettings
 from kitbag import specs
 from worker.settings import WorkerSettings
@@ -366,15 +367,20 @@ def webhooks(objects: list[Object]) -> Iterator[Object]:
             yield from each["webhooks"]
 
 
+def asked_about(webhook: Object) -> set[tuple[str, str]]:
+    return {
+        (group, resource)
+        for rule in webhook["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+
+
 def test_webhooks_are_asked_about_every_kind_of_the_table_of_specs(render: Render) -> None:
     asked = [
-        {
-            (group, resource)
-            for rule in webhook["rules"]
-            for group in rule["apiGroups"]
-            for resource in rule["resources"]
-        }
+        asked_about(webhook)
         for webhook in webhooks(render(of="everything"))
+        if "defaults" not in webhook["name"]
     ]
     wanted = {
         (group, f"{kind.lower()}s")
@@ -386,6 +392,19 @@ def test_webhooks_are_asked_about_every_kind_of_the_table_of_specs(render: Rende
     assert len(asked) == 2
     for each in asked:
         assert wanted - each == set()
+
+
+def test_each_default_is_of_the_namespaces_that_name_it_and_for_what_users_run(
+    render: Render,
+) -> None:
+    found = [each for each in webhooks(render(of="everything")) if "defaults" in each["name"]]
+    assert len({each["name"] for each in found}) == 2
+    for webhook, name in zip(found, ("team-a.gan", "shared.base.2"), strict=True):
+        path = webhook["clientConfig"]["service"]["path"]
+        assert path.startswith(f"/v1/admission/default/{name}/")
+        label = {"key": "kitbag.dev/environment", "operator": "In", "values": [name]}
+        assert label in webhook["namespaceSelector"]["matchExpressions"]
+        assert asked_about(webhook) == {(group, f"{kind.lower()}s") for group, kind in RUN}
 
 
 def test_no_webhook_is_asked_about_the_system_or_kitbags_own_namespace(render: Render) -> None:

@@ -25,6 +25,7 @@ from catalog.versions import VersionFacts
 
 KEY = "k3y0fthewebh00k0"
 EXEMPT = "kitbag-system"
+DEFAULT, NOTHING = "shared.base", "shared.nothing"
 
 
 class Versions:
@@ -142,6 +143,7 @@ def _registrations(helm: Helm, webhook: Webhook) -> Iterator[Object]:
                 "caBundle": webhook.authority.path.read_text(),
             },
             "exempt": [EXEMPT],
+            "defaults": [DEFAULT, NOTHING],
             "validate": {"enabled": True},
         }
     }

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from cluster.conftest import EXEMPT, KEY, Versions, Webhook
+from cluster.conftest import DEFAULT, EXEMPT, KEY, NOTHING, Versions, Webhook
 from rig.cluster import Cluster, Object, RefusedError
 
 pytestmark = pytest.mark.rig
@@ -157,6 +157,26 @@ def test_exempt_namespaces_and_ignored_objects_are_left_alone(
     ignored["metadata"]["labels"] = {"kitbag.dev/admission": "ignore"}
     cluster.admin.apply(ignored)
     assert set(images(cluster.admin.get("tfjob", "obj", namespace))) == {"kitbag://no/one"}
+
+
+def test_the_label_of_a_namespace_names_the_environment_of_what_asks_for_none(
+    cluster: Cluster, versions: Versions
+) -> None:
+    digest = versions.add(DEFAULT.replace(".", "/"))
+    namespace = cluster.namespace(labels={ANNOTATION: DEFAULT})
+    own = versions.add(f"{namespace}/gan")
+    for kind in ("Notebook", "PyTorchJob", "Experiment", "RayCluster"):
+        cluster.admin.apply(made(kind, OTHER, namespace))
+        plural = f"{kind.lower()}s.{KINDS[kind][0].rpartition('/')[0]}"
+        assert set(images(cluster.admin.get(plural, "obj", namespace)["spec"])) == {digest}
+    cluster.admin.apply(made("TFJob", f"kitbag://{namespace}/gan", namespace))
+    assert set(images(cluster.admin.get("tfjob", "obj", namespace)["spec"])) == {own}
+    cluster.admin.apply(made("Deployment", OTHER, namespace))
+    assert images(cluster.admin.get("deployment", "obj", namespace)["spec"]) == [OTHER]
+    for labels in ({}, {ANNOTATION: NOTHING}, {ANNOTATION: "not.listed"}):
+        other = cluster.namespace(labels=labels)
+        cluster.admin.apply(made("TFJob", OTHER, other))
+        assert set(images(cluster.admin.get("tfjob", "obj", other)["spec"])) == {OTHER}
 
 
 def test_a_labelled_namespace_runs_only_what_was_built_here(
