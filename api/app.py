@@ -20,6 +20,7 @@ from api.auth.guard import require_token
 from api.bases.routes import router as bases
 from api.builds.follow import Hub
 from api.builds.routes import router as builds
+from api.environments.resolver import Resolver
 from api.environments.routes import resolve_router as resolve
 from api.environments.routes import router as environments
 from api.health.routes import router as health
@@ -74,6 +75,7 @@ def create_app(settings: ApiSettings, queue: Queue | None = None) -> FastAPI:
         plan_slots=CapacityLimiter(settings.max_plans),
         tell_slots=tell_slots,
         admission=_admission(settings, kinds, engine, Waiting(engine, queue, tell_slots)),
+        resolver=Resolver(engine),
     )
 
     @asynccontextmanager

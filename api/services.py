@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from api.admission.service import Admission
 from api.builds.follow import Hub
+from api.environments.resolver import Resolver
 from api.metrics.registry import Metrics
 from api.pulls.layout import Layout
 from api.queue import Queue
@@ -32,6 +33,7 @@ class Services:
     plan_slots: CapacityLimiter
     tell_slots: CapacityLimiter
     admission: Admission
+    resolver: Resolver
 
 
 async def _services(request: Request) -> Services:
@@ -44,5 +46,11 @@ async def _engine(request: Request) -> Engine:
     return services.engine
 
 
+async def _resolver(request: Request) -> Resolver:
+    services: Services = request.app.state.services
+    return services.resolver
+
+
 ServicesDep = Annotated[Services, Depends(_services)]
 EngineDep = Annotated[Engine, Depends(_engine)]
+ResolverDep = Annotated[Resolver, Depends(_resolver)]

@@ -36,11 +36,11 @@ def image(number: int) -> str:
     return f"registry.example/team/env-{number}@sha256:{number:064x}"
 
 
-def fill(url: str) -> None:
-    """Make environments with a version each, by the catalog's own steps."""
+def fill(url: str, environments: int = ENVIRONMENTS) -> None:
+    """Make environments team/env-0, … with a version each, by the catalog's own steps."""
     migrate(url)
     engine = make_engine(url)
-    for number in range(ENVIRONMENTS):
+    for number in range(environments):
         with writing(engine) as session:
             build, _ = builds.request_build(
                 session, environment=f"team/env-{number}", request={}, request_key=str(number)
@@ -236,7 +236,7 @@ def main() -> None:
                  "KITBAG_DATA": str(folder / "data"), "KITBAG_ADMISSION_KEY": KEY},
         )  # fmt: skip
         try:
-            _wait(chosen.port)
+            wait_for(chosen.port)
             rows = asyncio.run(measure(chosen.port, cert, chosen.rate, chosen.seconds))
         finally:
             server.terminate()
@@ -253,7 +253,8 @@ def main() -> None:
         chosen.json.write_text(json.dumps(rows, indent=2))
 
 
-def _wait(port: int) -> None:
+def wait_for(port: int) -> None:
+    """Return when something listens on this port of loopback."""
     import socket
 
     deadline = time.monotonic() + 60

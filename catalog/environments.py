@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from sqlalchemy import and_, select, tuple_
 from sqlalchemy.orm import Session, contains_eager
@@ -95,3 +96,25 @@ def search(
             tuple_(Environment.namespace, Environment.name) > tuple_(before_namespace, before_name)
         )
     return [(row[0], row[1]) for row in session.execute(statement)]
+
+
+Stamp = tuple[int, datetime]
+"""What changes whenever a name of the environment stands for something else."""
+
+
+def stamps(session: Session, full_names: Sequence[str]) -> dict[str, Stamp]:
+    """The stamps of those of the environments that there are, by one question.
+
+    Whoever adds a version or moves a branch writes the environment's row in the same transaction:
+    what was read before a stamp is still so while the stamp is the same.
+    """
+    pairs = [
+        (namespace, name) for namespace, _, name in (each.partition("/") for each in full_names)
+    ]
+    columns = (
+        Environment.namespace, Environment.name, Environment.last_version, Environment.updated_at
+    )  # fmt: skip
+    rows = session.execute(
+        select(*columns).where(tuple_(Environment.namespace, Environment.name).in_(pairs))
+    )
+    return {f"{row[0]}/{row[1]}": (row[2], row[3]) for row in rows}

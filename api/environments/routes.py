@@ -5,24 +5,27 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Response
-from fastapi.responses import JSONResponse
 
 from api.environments import service
+from api.environments.quick import MAX_NAME_CHARS, MAX_TAG_CHARS, Quick, response
+from api.environments.resolver import many
 from api.environments.schemas import (
     DiffOut,
     EnvironmentOut,
     EnvironmentPage,
     Resolved,
+    ResolvedMany,
+    ResolveMany,
     Rollback,
     VersionOut,
     VersionPage,
     WholeVersion,
 )
 from api.problems import Slug, declared
-from api.services import EngineDep
+from api.services import EngineDep, ResolverDep
 
 router = APIRouter(prefix="/v1/environments", tags=["environments"])
-resolve_router = APIRouter(prefix="/v1/resolve", tags=["environments"])
+resolve_router = APIRouter(prefix="/v1/resolve", tags=["environments"], route_class=Quick)
 
 _MISSING = declared(Slug.ENVIRONMENT_NOT_FOUND, Slug.VERSION_NOT_FOUND)
 _NO_IMAGE = declared(Slug.ENVIRONMENT_NOT_FOUND, Slug.VERSION_NOT_FOUND, Slug.IMAGE_NOT_FOUND)
@@ -142,27 +145,25 @@ def rollback(
         **_NO_IMAGE,
     },
 )
-def resolve(
-    engine: EngineDep,
+async def resolve(
+    resolver: ResolverDep,
     env: Annotated[
-        str, Query(min_length=1, max_length=400, description="NAMESPACE/NAME[:VERSION]")
+        str, Query(min_length=1, max_length=MAX_NAME_CHARS, description="NAMESPACE/NAME[:VERSION]")
     ],
     accelerator: _WhichAccelerator = None,
-    if_none_match: Annotated[str | None, Header(max_length=4096)] = None,
+    if_none_match: Annotated[str | None, Header(max_length=MAX_TAG_CHARS)] = None,
 ) -> Response:
     """The digest reference that a name stands for at this moment.
 
     Of a version with images for several accelerators that of the first, or of the one asked for.
     """
-    found = service.resolve(engine, env, accelerator)
-    tag = f'"{found.version}-{found.digest}"'
-    headers = {"ETag": tag, "Cache-Control": "no-cache"}
-    if if_none_match is not None and _matches(if_none_match, tag):
-        return Response(status_code=304, headers=headers)
-    return JSONResponse(found.model_dump(), headers=headers)
+    return response(await resolver.resolve(env, accelerator), if_none_match)
 
 
-def _matches(header: str, tag: str) -> bool:
-    """Weak comparison, as RFC 9110 section 13.1.2 asks for."""
-    given = [item.strip().removeprefix("W/") for item in header.split(",")]
-    return "*" in given or tag in given
+@resolve_router.post("", operation_id="resolve_many")
+async def resolve_many(asked: ResolveMany, resolver: ResolverDep) -> ResolvedMany:
+    """What up to 100 names stand for, in their order, by one request.
+
+    A name that stands for nothing has a problem in its place; the others are answered all the same.
+    """
+    return ResolvedMany(items=await many(resolver, asked))

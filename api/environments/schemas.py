@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.problems.model import Problem
 from api.text import Text
 from catalog import versions
 from catalog.diff import Change, ImageDiff
@@ -230,6 +231,33 @@ class Resolved(BaseModel):
             digest=found.index_digest or found.digest,
             images=versions.references(version),
         )
+
+
+class ResolveMany(BaseModel):
+    """Names to resolve at once."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    names: list[Annotated[str, Field(min_length=1, max_length=400)]] = Field(
+        min_length=1, max_length=100, description="NAMESPACE/NAME[:VERSION] each."
+    )
+    accelerator: str | None = Field(
+        None, min_length=1, max_length=16, description="Of several images, the one for this."
+    )
+
+
+class ResolvedName(BaseModel):
+    """What one name of several stands for, or why for nothing: one of the two is null."""
+
+    name: str
+    resolved: Resolved | None = None
+    problem: Problem | None = None
+
+
+class ResolvedMany(BaseModel):
+    """An item for each name, in the order in which they were given."""
+
+    items: list[ResolvedName]
 
 
 def _facts(version: Version) -> dict[str, Any]:

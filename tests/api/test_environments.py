@@ -1,6 +1,12 @@
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
 import pytest
+from sqlalchemy import event
 
 from catalog.versions import ImageFacts
 
@@ -267,3 +273,86 @@ def test_the_client_library_reads_environments(site):
         assert [version.number for version in client.versions("alice/gan")] == [2, 1]
         assert client.version("alice/gan:main").packages_list[0].name == "numpy"
         assert client.resolve("alice/gan").version == 2
+
+
+def test_many_names_are_resolved_by_one_request_and_a_wrong_one_says_so_in_its_place(site, problem):
+    site.new_version("1")
+    site.new_version("2", digest="sha256:" + "d" * 64)
+    names = ["alice/gan", "no/one", "alice/gan:1", "alice/gan:9"]
+    items = site.http.post("/v1/resolve", json={"names": names}).json()["items"]
+    assert [item["name"] for item in items] == names
+    assert items[0]["resolved"] == site.http.get("/v1/resolve?env=alice/gan").json()
+    assert [(item["resolved"] or {}).get("version") for item in items] == [2, None, 1, None]
+    told = [item["problem"] and item["problem"]["type"].rpartition("/")[2] for item in items]
+    assert told == [None, "environment-not-found", None, "version-not-found"]
+    for wrong in ([], ["a/b"] * 101, [""], "a/b"):
+        problem(site.http.post("/v1/resolve", json={"names": wrong}), 422, "invalid-request")
+
+
+@pytest.mark.parametrize("catalog", ["sqlite", "postgresql"])
+def test_every_server_sees_a_version_that_was_made_before_it_was_asked(make_site, request, catalog):
+    url = {"database_url": request.getfixturevalue("postgres_url")} if catalog != "sqlite" else {}
+    site, other = make_site(**url), make_site(**url)
+    site.add_base()
+    site.new_version("0", branches=["main"])
+    asked, tags = ("alice/gan", "alice/gan:main", "alice/gan:1"), {}
+    for number in range(1, 6):
+        for server in (site, other):
+            for name in asked[: 2 if number > 1 else 3]:
+                found = server.http.get(
+                    "/v1/resolve",
+                    params={"env": name},
+                    headers={"If-None-Match": tags.get((server.url, name), '"none"')},
+                )
+                assert (found.status_code, found.json()["version"]) == (200, number)
+                tag = tags[server.url, name] = found.headers["etag"]
+                again = server.http.get(
+                    "/v1/resolve", params={"env": name}, headers={"If-None-Match": tag}
+                )
+                assert (again.status_code, again.content) == (304, b"")
+        site.new_version(str(number), digest=f"sha256:{number:064x}", branches=["main"])
+    assert other.http.get("/v1/resolve", params={"env": "alice/gan:1"}).json()["version"] == 1
+
+
+def test_who_asks_while_versions_are_made_never_gets_an_older_one_than_before(site):
+    site.new_version("0")
+    seen: list[list[int]] = [[] for _ in range(4)]
+    stop = threading.Event()
+
+    def ask(into: list[int]) -> None:
+        with httpx.Client(base_url=site.url, timeout=20) as http:
+            while not stop.is_set():
+                into.append(http.get("/v1/resolve?env=alice/gan").json()["version"])
+
+    threads = [threading.Thread(target=ask, args=(each,)) for each in seen]
+    for thread in threads:
+        thread.start()
+    for number in range(1, 6):
+        site.new_version(str(number), digest=f"sha256:{number:064x}")
+        latest = site.http.get("/v1/resolve?env=alice/gan").json()["version"]
+        assert latest == number + 1
+    stop.set()
+    for thread in threads:
+        thread.join(20)
+    assert all(each == sorted(each) and each[-1] >= 5 for each in seen)
+
+
+def test_one_question_is_put_for_all_that_ask_while_another_is_under_way(site):
+    """Counted at the catalog: forty requests at once are not forty questions."""
+    site.new_version()
+    questions: list[str] = []
+    engine = site.app.state.services.engine
+    site.http.get("/v1/resolve?env=alice/gan")
+
+    def count(_c: object, _cursor: object, statement: str, *_more: object) -> None:
+        questions.append(statement)
+        time.sleep(0.05)
+
+    event.listen(engine, "before_cursor_execute", count)
+    with ThreadPoolExecutor(40) as pool:
+        answers = list(
+            pool.map(lambda _: httpx.get(f"{site.url}/v1/resolve?env=alice/gan"), range(40))
+        )
+    event.remove(engine, "before_cursor_execute", count)
+    assert {answer.status_code for answer in answers} == {200}
+    assert 1 <= len(questions) < 40
