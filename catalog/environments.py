@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 
-from sqlalchemy import and_, select, tuple_
+from sqlalchemy import and_, select, tuple_, update
 from sqlalchemy.orm import Session, contains_eager
 
 from catalog import names
-from catalog.errors import EnvironmentNotFoundError
+from catalog.errors import EnvironmentNotFoundError, InvalidNameError
 from catalog.models import Environment, Namespace, Version
 from catalog.types import utcnow
 from catalog.upsert import insert_missing
@@ -98,6 +99,13 @@ def search(
     return [(row[0], row[1]) for row in session.execute(statement)]
 
 
+def touch(session: Session, environment_id: int) -> None:
+    """Change the environment's stamp, as everything does that moves or takes away a name."""
+    session.execute(
+        update(Environment).where(Environment.id == environment_id).values(updated_at=utcnow())
+    )
+
+
 Stamp = tuple[int, datetime]
 """What changes whenever a name of the environment stands for something else."""
 
@@ -105,12 +113,13 @@ Stamp = tuple[int, datetime]
 def stamps(session: Session, full_names: Sequence[str]) -> dict[str, Stamp]:
     """The stamps of those of the environments that there are, by one question.
 
-    Whoever adds a version or moves a branch writes the environment's row in the same transaction:
-    what was read before a stamp is still so while the stamp is the same.
+    Whoever adds a version, or moves a name (`touch`), writes the environment's row in the same
+    transaction: what was read before a stamp is still so while the stamp is the same.
     """
-    pairs = [
-        (namespace, name) for namespace, _, name in (each.partition("/") for each in full_names)
-    ]
+    pairs = []
+    for each in full_names:
+        with suppress(InvalidNameError):
+            pairs.append(names.split(each))
     columns = (
         Environment.namespace, Environment.name, Environment.last_version, Environment.updated_at
     )  # fmt: skip

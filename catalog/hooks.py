@@ -157,6 +157,7 @@ def forget(session: Session, hook: Hook, ref: str, branch: str | None) -> Outcom
                 VersionRef.environment_id == environment.id, VersionRef.name == storable(branch)
             )
         )
+        environments.touch(session, environment.id)
     if head.build_id is not None and builds.get(session, head.build_id).state in ACTIVE:
         builds.request_cancel(session, head.build_id)
     session.delete(head)
@@ -252,6 +253,7 @@ def _alias(session: Session, version: Version, commit: str) -> None:
     }
     key = ("environment_id", "commit")
     insert_or_update(session, CommitAlias, row, key=key, update=("version_id",))
+    environments.touch(session, version.environment_id)
 
 
 def _unchanged(version: Version) -> str:

@@ -296,7 +296,7 @@ def history(
 
 def resolve(session: Session, name: str) -> Version:
     """The version that NAMESPACE/NAME[:VERSION] means; raises like `find`."""
-    full_name, _, wanted = name.partition(":")
+    full_name, _, wanted = storable(name).partition(":")
     return find(session, full_name, wanted or LATEST)
 
 

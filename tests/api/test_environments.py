@@ -275,7 +275,13 @@ def test_the_client_library_reads_environments(site):
         assert client.resolve("alice/gan").version == 2
 
 
-def test_many_names_are_resolved_by_one_request_and_a_wrong_one_says_so_in_its_place(site, problem):
+@pytest.mark.parametrize("catalog", ["sqlite", "postgresql"])
+def test_many_names_are_resolved_by_one_request_and_a_wrong_one_says_so_in_its_place(
+    make_site, request, problem, catalog
+):
+    url = {"database_url": request.getfixturevalue("postgres_url")} if catalog != "sqlite" else {}
+    site = make_site(**url)
+    site.add_base()
     site.new_version("1")
     site.new_version("2", digest="sha256:" + "d" * 64)
     names = ["alice/gan", "no/one", "alice/gan:1", "alice/gan:9"]
@@ -285,6 +291,9 @@ def test_many_names_are_resolved_by_one_request_and_a_wrong_one_says_so_in_its_p
     assert [(item["resolved"] or {}).get("version") for item in items] == [2, None, 1, None]
     told = [item["problem"] and item["problem"]["type"].rpartition("/")[2] for item in items]
     assert told == [None, "environment-not-found", None, "version-not-found"]
+    odd = ["a\0/b", "alice/gan:\0", "alice/gan/x", "ALICE/gan", "alice/gan"]
+    items = site.http.post("/v1/resolve", json={"names": odd}).json()["items"]
+    assert [item["resolved"] is None for item in items] == [True] * 4 + [False]
     for wrong in ([], ["a/b"] * 101, [""], "a/b"):
         problem(site.http.post("/v1/resolve", json={"names": wrong}), 422, "invalid-request")
 

@@ -205,3 +205,24 @@ def test_a_base_name_means_its_newest_digest_and_remembers_the_others(shop):
         assert bases.current(session, "other") is None
         with pytest.raises(BaseNotFoundError):
             bases.get(session, "other")
+
+
+def test_the_stamp_of_an_environment_changes_with_everything_that_its_names_stand_for(shop):
+    def stamp():
+        with reading(shop.engine) as session:
+            found = environments.stamps(session, ["alice/gan", "no/one", "what", "a\0/b"])
+        assert found.keys() == {"alice/gan"}
+        return found["alice/gan"]
+
+    shop.new_version(branches=["main"])
+    seen = [stamp()]
+    assert stamp() == seen[0]
+    shop.new_version()
+    seen.append(stamp())
+    with writing(shop.engine) as session:
+        versions.rollback(session, "alice/gan", "1")
+    seen.append(stamp())
+    with writing(shop.engine) as session:
+        environments.touch(session, environments.get(session, "alice/gan").id)
+    seen.append(stamp())
+    assert len(set(seen)) == 4

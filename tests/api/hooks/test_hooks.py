@@ -247,6 +247,7 @@ def test_a_deleted_branch_loses_its_name_and_its_build(site: Site) -> None:
     hook = add(site)
     send(site.http, hook, github_push(ZERO, A))
     finish(site, builds(site)[0]["id"], A)
+    assert site.http.get("/v1/resolve?env=hep/gan:main").status_code == 200
     send(site.http, hook, github_push(A, B))
     send(site.http, hook, github_push(B, ZERO))
     assert builds(site)[1]["state"] == "cancelled"
