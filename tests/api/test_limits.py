@@ -94,7 +94,7 @@ def test_a_body_of_another_type_is_refused(site, problem):
 
 def test_what_is_not_there_and_what_can_not_be_done_are_problems(site, problem):
     problem(site.http.get("/v1/nothing"), 404, "not-found")
-    problem(site.http.get("/"), 404, "not-found")
+    problem(site.http.get("/no/such/page"), 404, "not-found")
     response = site.http.put("/v1/pins")
     problem(response, 405, "invalid-request")
     assert response.headers["allow"] == "POST"
