@@ -6,7 +6,7 @@ The server is one process of `kitbag-server api` on a SQLite catalog, over plain
 Each row is `wrk` (Debian's package) with one thread: every connection asks as soon as it is
 answered, so that the server is as busy as it can be, and the times are those under that load. The
 peer is /healthz of the same server in the same run, before and after: what HTTP, the framework and
-the machine cost. The last row is a batch of all its names at once.
+the machine cost. `CPU us` is what the server computes for one request, however busy the machine is.
 """
 
 from __future__ import annotations
@@ -64,6 +64,12 @@ def load(url: str, lua: str | None, seconds: float, connections: int) -> dict[st
     return {"rate": float(rate[1]), "p50_ms": _ms(times["50"]), "p99_ms": _ms(times["99"])}
 
 
+def cpu_s(pid: int) -> float:
+    """What a process has computed, in seconds (proc_pid_stat(5): utime and stime)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def _ms(text: str) -> float:
     number, unit = re.fullmatch(r"([\d.]+)(us|ms|s)", text).groups()  # type: ignore[union-attr]
     return float(number) * UNITS[unit]
@@ -119,18 +125,20 @@ def main() -> None:
             rows = []
             for name, path, lua in cases(folder, chosen.environments):
                 load(root + path, lua, 1, chosen.connections)
+                before = cpu_s(server.pid)
                 row = load(root + path, lua, chosen.seconds, chosen.connections)
-                rows.append({"case": name} | row)
+                spent = (cpu_s(server.pid) - before) / (row["rate"] * chosen.seconds)
+                rows.append({"case": name, "server_cpu_us": spent * 1_000_000} | row)
         finally:
             server.terminate()
             server.wait()
     peer = min(row["rate"] for row in rows if row["case"].startswith("/healthz"))
     print(f"{chosen.connections} connections, {chosen.seconds:g} s each, one server process")
-    print(f"{'':<24}{'requests/s':>12}{'p50 ms':>9}{'p99 ms':>9}{'of peer':>9}")
+    print(f"{'':<24}{'requests/s':>12}{'p50 ms':>9}{'p99 ms':>9}{'of peer':>9}{'CPU us':>9}")
     for row in rows:
         print(
             f"{row['case']:<24}{row['rate']:>12,.0f}{row['p50_ms']:>9.2f}{row['p99_ms']:>9.2f}"
-            f"{row['rate'] / peer:>9.2f}"
+            f"{row['rate'] / peer:>9.2f}{row['server_cpu_us']:>9.0f}"
         )
     if chosen.json:
         chosen.json.write_text(json.dumps(rows, indent=2))
