@@ -31,6 +31,7 @@ from api.http.body import BodyLimit
 from api.http.last_resort import LastResort
 from api.http.request_id import RequestId
 from api.jobs.routes import rebases, verifications
+from api.launcher.routes import router as launcher
 from api.metrics.middleware import Counted
 from api.metrics.registry import Metrics
 from api.pages.actions import router as page_actions
@@ -98,7 +99,7 @@ def create_app(settings: ApiSettings, queue: Queue | None = None) -> FastAPI:
         *(verifications, rebases),
     ):
         app.include_router(router, dependencies=[Depends(require_token)], responses=_ANY_ROUTE)
-    for router in (pages, page_actions):
+    for router in (pages, page_actions, launcher):
         app.include_router(router, dependencies=[Depends(require_token)])
     app.include_router(sign_in_router)
     app.mount("/static", static_files())

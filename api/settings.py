@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from api.admission.schemas import Wait
+from api.launcher.template import checked
 
 _MIB = 1024 * 1024
 
@@ -65,6 +66,10 @@ class ApiSettings(BaseSettings):
     max_hook_bytes: int = Field(25 * _MIB, gt=0, description="GitHub's own limit.")
     body_timeout_s: float = Field(60.0, gt=0)
 
+    launch_url: str | None = Field(
+        None, description="Where notebooks start, with placeholders (docs/launchers.md)."
+    )
+
     plan_timeout_s: float = Field(60.0, gt=0)
     max_plans: int = Field(8, gt=0, description="Plans that are waited for at the same time.")
     event_poll_s: float = Field(0.1, gt=0)
@@ -85,6 +90,11 @@ class ApiSettings(BaseSettings):
     admission_wait: Wait = Field(Wait.NEVER, description="Which builds objects wait for.")
     admission_fresh_s: float = Field(1.0, ge=0, description="How long `latest` is believed.")
     max_review_bytes: int = Field(8 * _MIB, gt=0)
+
+    @field_validator("launch_url")
+    @classmethod
+    def _leads_there_only(cls, template: str | None) -> str | None:
+        return checked(template) if template else None
 
     @field_validator("admission_key")
     @classmethod

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import HTMLResponse
 
 from api.builds.request import Accelerator
+from api.launcher import service as launcher
 from api.pages import complete, views
 from api.pages.forms import NewForm
 from api.pages.render import page
@@ -53,7 +54,7 @@ def show_environment(
 @router.get("/environments/{namespace}/{name}/versions/{version:path}")
 def show_version(
     request: Request,
-    engine: EngineDep,
+    services: ServicesDep,
     namespace: Namespace,
     name: Name,
     version: Annotated[str, Path(max_length=255)],
@@ -62,8 +63,9 @@ def show_version(
 ) -> HTMLResponse:
     """What is in an image of a version, what came with it, and where to use it."""
     which = (accelerator or None, platform or None)
-    found = views.version(engine, f"{namespace}/{name}", version, which)
-    return page(request, "version.html", found)
+    shown = views.version(services.engine, f"{namespace}/{name}", version, which)
+    can_launch = services.settings.launch_url is not None
+    return page(request, "version.html", {**shown, "can_launch": can_launch})
 
 
 @router.get("/builds")
@@ -79,9 +81,17 @@ def list_builds(
 
 
 @router.get("/builds/{build_id}")
-def show_build(request: Request, engine: EngineDep, build_id: BuildId) -> HTMLResponse:
-    """A build and its log."""
-    return page(request, "build.html", views.build(engine, build_id))
+def show_build(
+    request: Request, services: ServicesDep, build_id: BuildId, launch: bool = False
+) -> HTMLResponse:
+    """A build and its log; with `launch`, on to a notebook once it is ready."""
+    shown = views.build(services.engine, build_id)
+    build = shown["build"]
+    to = None
+    if build.version is not None and (launch or services.settings.launch_url is not None):
+        number = str(build.version)
+        to = launcher.to_version(services.engine, services.settings, build.environment, number)
+    return page(request, "build.html", {**shown, "launch": launch, "launch_to": to})
 
 
 @router.get("/new/packages")

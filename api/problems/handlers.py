@@ -58,7 +58,9 @@ def response_to(request: Request, error: ProblemError) -> Response:
 
 
 def _is_page(request: Request) -> bool:
-    programs = request.url.path.startswith(("/v1/", "/metrics", "/healthz", "/readyz", "/docs"))
+    path = request.url.path
+    programs = path.startswith(("/v1/", "/metrics", "/healthz", "/readyz", "/docs"))
+    programs = programs and not path.startswith("/v1/launch/")  # links for people
     return not programs and "text/html" in request.headers.get("accept", "")
 
 

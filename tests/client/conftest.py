@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -264,14 +264,13 @@ class Server:
 
 
 @contextmanager
-def running(folder: Path, token: str | None = None) -> Iterator[Server]:
-    """The API over a new SQLite catalog on a free port of loopback."""
+def running(folder: Path, token: str | None = None, **more: Any) -> Iterator[Server]:
+    """The API over a new SQLite catalog on a free port of loopback; `more` are settings."""
     url = f"sqlite:///{folder / 'catalog.db'}"
     migrate(url)
     worker = Worker(url)
-    settings = ApiSettings(
-        database_url=url, data=folder, api_token=token, event_poll_s=0.02, hook_key="k" * 40
-    )
+    known: dict[str, Any] = {"data": folder, "api_token": token, "event_poll_s": 0.02}
+    settings = ApiSettings(database_url=url, **known | {"hook_key": "k" * 40} | more)
     config = uvicorn.Config(
         create_app(settings, worker), log_level="warning", timeout_graceful_shutdown=1
     )
@@ -289,6 +288,12 @@ def running(folder: Path, token: str | None = None) -> Iterator[Server]:
         yield Server(f"http://127.0.0.1:{port}", worker, folder)
         server.should_exit = True
         thread.join(10)
+
+
+@pytest.fixture(scope="session")
+def serve() -> Callable[..., AbstractContextManager[Server]]:
+    """Starts a server with settings of its own: `serve(folder, launch_url=…)`."""
+    return running
 
 
 @pytest.fixture(scope="session")
