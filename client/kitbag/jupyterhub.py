@@ -91,6 +91,10 @@ class Launcher:
         # A spawner lives as long as the hub: the next start must resolve its reference anew.
         self._resolved: WeakKeyDictionary[Any, tuple[str, str]] = WeakKeyDictionary()
 
+    def __deepcopy__(self, _memo: object) -> Launcher:
+        """Itself: JupyterHub copies its configuration deeply, bound methods too, for every user."""
+        return self
+
     async def profile_list(self, spawner: Any) -> list[Profile]:  # noqa: ANN401 - a hub's
         """The operator's profiles, then one for each environment with a version, by name.
 

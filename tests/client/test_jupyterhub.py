@@ -74,7 +74,7 @@ def start(hub: Hub, user: str, **options: str) -> dict[str, str]:
     stop(hub, user)
     hub.api.post(f"/users/{user}")
     asked = hub.api.post(f"/users/{user}/server", json=options)
-    assert asked.status_code in (201, 202), asked.text
+    assert asked.status_code in (201, 202), hub.log[-3000:]
     wait(lambda: hub.server(user) is not None, hub)
     return hub.environment(user)
 
@@ -95,8 +95,8 @@ def wait(done: Callable[[], bool], hub: Hub) -> None:
 def test_a_user_is_offered_their_own_and_shared_environments(hub: Hub) -> None:
     with httpx.Client(base_url=hub.url, follow_redirects=True, timeout=60) as http:
         form = http.get("/hub/login").text
-        xsrf = re.search(r'name="_xsrf" value="([^"]+)"', form)
-        assert xsrf is not None
+        xsrf = re.search(r'name="_xsrf"\s+value="([^"]+)"', form)
+        assert xsrf is not None, form
         sent = {"username": "ana", "password": "x", "_xsrf": xsrf.group(1)}
         shown = http.post("/hub/login?next=/hub/spawn", data=sent).text
     assert [name in shown for name in ("Plain", "ana/tools", "hep/gan")] == [True] * 3
@@ -271,3 +271,22 @@ def test_kubespawner_makes_a_pod_with_the_digest(
     variables = {one.name: one.value for one in container.env}
     assert variables["KITBAG_ENVIRONMENT"] == "pods/tools:1"
     assert variables["KALE_DEFAULT_BASE_IMAGE"] == image
+
+
+def test_a_version_for_several_accelerators_is_a_choice(server: Server) -> None:
+    with server.client() as client:
+        files = Files({"requirements.txt": "six\n"})
+        asked = client.build(files, name="many/tools", accelerators=["cpu", "cuda"])
+        client.wait(asked, timeout_s=60)
+        images = client.resolve("many/tools").images
+    limits = {"extra_resource_limits": {"nvidia.com/gpu": "1"}}
+    launcher = Launcher(server.url, overrides={"cuda": limits})
+    offered = profiles(launcher, Spawner("many"))["many.tools"]
+    choices = offered["profile_options"]["accelerator"]["choices"]
+    assert [choices[name].get("default") for name in ("cpu", "cuda")] == [True, False]
+    for name in ("cpu", "cuda"):
+        override = choices[name]["kubespawner_override"]
+        assert override["image"] == override["environment"]["KALE_DEFAULT_BASE_IMAGE"]
+        assert override["image"] == images[name]
+    assert choices["cuda"]["kubespawner_override"].items() >= limits.items()
+    assert "extra_resource_limits" not in choices["cpu"]["kubespawner_override"]

@@ -50,6 +50,8 @@ c.JupyterHub.load_roles = [
 ]
 c.SimpleLocalProcessSpawner.home_dir_template = f"{folder}/home-{{username}}"
 c.Spawner.ip = "127.0.0.1"
+c.Spawner.cmd = ["jupyterhub-singleuser"]
 c.Spawner.args = ["--allow-root"]
 c.Spawner.default_url = "/api"
 c.Spawner.http_timeout = 60
+c.LocalProcessSpawner.interrupt_timeout = 1
