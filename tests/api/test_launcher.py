@@ -61,7 +61,9 @@ def test_the_button_builds_and_the_builds_page_goes_on_to_the_hub(hub_site: Site
     assert build["request"]["source"]["git"] == {"url": REPO, "ref": "main", "subdir": None}
     assert "your notebook starts" in get(site, page).text
     version = site.workers.build(build_id)
-    hub = f"https://hub.example/hub/spawn?profile=default.gan.1&amp;image={quote(version.image, '')}"
+    hub = (
+        f"https://hub.example/hub/spawn?profile=default.gan.1&amp;image={quote(version.image, '')}"
+    )
     assert f'<meta http-equiv="refresh" content="0;url={hub}">' in get(site, page).text
     assert "http-equiv" not in get(site, f"/builds/{build_id}").text
 
@@ -137,7 +139,10 @@ def test_without_a_hub_a_link_ends_at_the_versions_page(site: Site) -> None:
 def test_bad_links_are_told_in_a_page(hub_site: Site, path: str, status: int, told: str) -> None:
     hub_site.new_version()
     shown = get(hub_site, path)
-    assert (shown.status_code, shown.headers["content-type"]) == (status, "text/html; charset=utf-8")
+    assert (shown.status_code, shown.headers["content-type"]) == (
+        status,
+        "text/html; charset=utf-8",
+    )
     assert told in shown.text and "secret" not in shown.text
     assert "location" not in shown.headers
 

@@ -104,7 +104,9 @@ def test_a_user_is_offered_their_own_and_shared_environments(hub: Hub) -> None:
 
 
 @pytest.mark.slow
-def test_a_notebook_starts_on_the_digest_and_knows_its_name(hub: Hub, kitbag_server: Server) -> None:
+def test_a_notebook_starts_on_the_digest_and_knows_its_name(
+    hub: Hub, kitbag_server: Server
+) -> None:
     image = build(kitbag_server, "ana/first")
     told = start(hub, "ana", profile="ana.first")
     assert told["JUPYTER_IMAGE_SPEC"] == told["KALE_DEFAULT_BASE_IMAGE"] == image
@@ -146,7 +148,9 @@ def test_a_link_builds_a_repository_and_ends_in_a_notebook_on_it(
 ) -> None:
     context = browser.new_context()
     tab = context.new_page()
-    tab.goto(f"{kitbag_server.url}/v1/launch/git/{quote(REPO, safe='')}/main?environment=hep/linked")
+    tab.goto(
+        f"{kitbag_server.url}/v1/launch/git/{quote(REPO, safe='')}/main?environment=hep/linked"
+    )
     tab.get_by_role("button", name="Build and launch").click()
     tab.get_by_label("Username").fill("carol")
     tab.get_by_label("Password").fill("x")

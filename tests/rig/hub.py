@@ -74,9 +74,7 @@ def proxy_folder(cache: Path) -> Path:
 
 
 @contextmanager
-def jupyterhub(
-    cache: Path, config: Path, port: int, variables: Mapping[str, str]
-) -> Iterator[Hub]:
+def jupyterhub(cache: Path, config: Path, port: int, variables: Mapping[str, str]) -> Iterator[Hub]:
     """Start a hub with this configuration, whose variables are these and HUB_… of its own."""
     programs = proxy_folder(cache)
     program("node", "nodejs")
