@@ -27,6 +27,7 @@ from catalog.engine import make_engine, migrate, reading, writing
 from catalog.states import BuildState
 from catalog.versions import ImageFacts, VersionFacts
 from kitbag import Client
+from kitbag.source import Files
 
 KITBAG = Path(sys.executable).with_name("kitbag")
 TOKEN = "s3cret-token"
@@ -255,6 +256,14 @@ class Server:
 
     def client(self, token: str | None = None) -> Client:
         return Client(self.url, token)
+
+    def build(self, name: str, text: str = "six") -> str:
+        """A version of the environment; returns its image."""
+        with self.client() as client:
+            asked = client.build(Files({"requirements.txt": f"{text}\n"}), name=name)
+            image = client.wait(asked, timeout_s=60).image
+        assert image is not None
+        return image
 
     def request(self, build_id: str) -> Mapping[str, Any]:
         """A build's request as the catalog has it."""
