@@ -1,6 +1,6 @@
 """A repository with requirements, apt.txt and postBuild: Kitbag against repo2docker's own command.
 
-    python bench/binder.py [--json FILE]
+    python bench/binder.py [--changes N] [--json FILE]
 
 As root it starts a registry, one Docker Engine and a Kitbag server that uses it. Both sides build
 on the same base in the same engine and push to the same registry; times are to the digest there.
@@ -167,8 +167,8 @@ class Repo2docker:
         return time.monotonic() - began
 
 
-def measure(folder: Path) -> dict[str, dict[str, float]]:
-    """Both sides, in seconds."""
+def measure(folder: Path, changes: int) -> dict[str, dict[str, float]]:
+    """Both sides, in seconds; `changes` is how often a line changes, and the median is told."""
     with registry_factory() as make_registry, docker_engine() as engine:
         registry = make_registry().host
         with kitbag(folder / "kitbag", registry, engine) as server:
@@ -188,7 +188,7 @@ def measure(folder: Path) -> dict[str, dict[str, float]]:
             note("kitbag", "warm", server.build(files, "bench/other"))
             note("repo2docker", "warm", peer.build(files["requirements.txt"]))
             changed: tuple[list[float], list[float]] = ([], [])
-            for version in VERSIONS[1:]:
+            for version in VERSIONS[1 : changes + 1]:
                 wanted = REQUIREMENTS.format(version)
                 changed[0].append(
                     server.build(files | {"requirements.txt": wanted}, "bench/binder")
@@ -214,9 +214,11 @@ def table(found: Mapping[str, Mapping[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", type=Path, help="also write every figure to this file")
+    most = len(VERSIONS) - 1
+    parser.add_argument("--changes", type=int, choices=range(1, most + 1), default=most)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        found = measure(Path(name))
+        found = measure(Path(name), chosen.changes)
     if chosen.json:
         chosen.json.write_text(json.dumps(found, indent=2) + "\n")
     print(table(found))

@@ -61,6 +61,12 @@ def admit(services: Services, detected: Detected) -> None:
     )
 
 
+def admit_sources(services: Services) -> None:
+    """Raise ElsewhereError if another worker could build a package that has no wheel."""
+    if services.containers is None and services.engine_elsewhere():
+        raise ElsewhereError
+
+
 def locked(
     services: Services, request: BuildRequest, root: Path, detected: Detected, target: Target,
     before: Lock | None, report: Callable[[Step], None], cancelled: Callable[[], bool],

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from builder import several
 from builder.detect import Detected, Kind, detect
+from builder.errors import NoWheelError
 from builder.layers.cache import disk_full
 from builder.model import Step, Way
 from catalog.states import BuildState
@@ -85,7 +86,11 @@ def _run(
 ) -> Finished:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(dir=services.scratch.path, prefix="build-") as folder:
-        prepared = prepare(services, request, Path(folder), deadline, report, binder.admit)
+        try:
+            prepared = prepare(services, request, Path(folder), deadline, report, binder.admit)
+        except NoWheelError:
+            binder.admit_sources(services)
+            raise
         first = prepared[0]
         if first.detected.way is Way.BINDER:
             return binder.finished(

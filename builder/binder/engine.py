@@ -42,6 +42,7 @@ class Workshop:
 class Order:
     """A Dockerfile for a repository of the store; `key` are the contents that decide the image.
 
+    `keep_base` is whether the engine keeps its copy of the base for other builds.
     `context` is a folder that holds the file `dockerfile`; without one `dockerfile` is its text.
     """
 
@@ -54,6 +55,7 @@ class Order:
     labels: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, Path] = field(default_factory=dict)
     context: Path | None = None
+    keep_base: bool = True
 
     @property
     def tag(self) -> str:
@@ -85,6 +87,7 @@ def made(shop: Workshop, order: Order) -> tuple[str, bool]:
             repo=order.repo,
             platform=order.platform,
             base=order.base,
+            keep_base=order.keep_base,
             args=order.args,
             labels=order.labels,
             secrets=order.secrets,

@@ -172,7 +172,9 @@ def build(
     )
     below = replace(plan.base, image=staged.reference, digest=staged.digest, layers=staged.layers)
     secrets = shop.site.user_files(scratch)
-    order = Order(text, below, repo, below.platform, (staged.digest,), secrets=secrets)
+    order = Order(
+        text, below, repo, below.platform, (staged.digest,), secrets=secrets, keep_base=False
+    )
     digest, new = made(shop, order)
     pushing()
     if not new:

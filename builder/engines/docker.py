@@ -151,6 +151,8 @@ class DockerEngine:
             # An engine that died has nothing left that runs; what else it has, a sweep finds.
             with suppress(EngineUnreachableError):
                 self._remove(lambda build: build == job.id)
+                if job.base is not None and not job.keep_base:
+                    self._api.remove_image(_base_name(job.base, store))
 
     def _remove(self, unwanted: Callable[[str], bool]) -> int:
         """Remove containers, networks and images of the builds that are unwanted, in that order."""
@@ -238,7 +240,7 @@ class _Run:
                 self.log(f"Fetching the base {base.name}")
                 self._command([self.client.docker, "pull", base.image], login=self.store)
             return base.image
-        name = f"{BASES}:{tag_of(base.digest)}"
+        name = _base_name(base, self.store)
         if self.api.image(name) is None:
             self.log(f"Giving the engine the base {base.name}")
             archive = self.folder / "base.tar"
@@ -327,6 +329,11 @@ class _Run:
             self.api.version()
             return True
         return False
+
+
+def _base_name(base: Pinned, store: Store) -> str:
+    """What an engine calls a base of the store."""
+    return base.image if isinstance(store, RegistryStore) else f"{BASES}:{tag_of(base.digest)}"
 
 
 def _pushed_name(store: RegistryStore, repo: str, image_id: str) -> str:

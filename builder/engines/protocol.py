@@ -54,7 +54,8 @@ class Job:
 
     `id` names the build, such as the catalog's, in all that the engine makes for it, so that a
     sweep knows what a dead worker left. `base` is an image of the store: the engine gets it first,
-    and the build argument `BASE` is the name to start FROM. `args` are more build arguments, which
+    and the build argument `BASE` is the name to start FROM. Unless `keep_base`, the base is of use
+    to this build alone, and the engine gives up its copy. `args` are more build arguments, which
     stay in the image's history. `secrets` are files by id, which steps mount with `RUN
     --mount=type=secret` and which stay nowhere. `target` is the stage. `cache_repo` is a repository
     of the store, a registry, that keeps the engine's cache from build to build.
@@ -67,6 +68,7 @@ class Job:
     dockerfile: str = "Dockerfile"
     target: str | None = None
     base: Pinned | None = None
+    keep_base: bool = True
     args: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, Path] = field(default_factory=dict)

@@ -65,6 +65,8 @@ def left(workshop: Workshop) -> list[str]:
     ask = workshop.engine.docker
     found = ask("ps", "--all", "--quiet").stdout.split()
     found += ask("images", "--quiet", "kitbag.dev/build").stdout.split()
+    names = ask("images", "--digests", "--format={{.Repository}}@{{.Digest}}").stdout.split()
+    found += [name for name in names if "/kitbag/stage/" in name]
     found += ask("network", "ls", "--quiet", "--filter=label=kitbag.dev/build").stdout.split()
     scratch = workshop.kit.scratch.path.parent
     found += [str(path) for path in scratch.glob("process-*/build-*")]
@@ -259,3 +261,10 @@ def test_what_a_killed_worker_left_is_swept_by_the_next(
     assert "workers died while they built this" in (row.error or {})["detail"]
     assert any("begun" in line for line in site.log(build))
     gone(site)
+
+
+def test_a_build_that_ends_well_leaves_the_engine_only_what_others_build_on(
+    workshop: Workshop,
+) -> None:
+    workshop.build({"postBuild": "#!/bin/sh\necho made > it\n"}, "fault/none")
+    gone(workshop)

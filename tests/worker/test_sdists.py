@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import redis
 from rig.docker import DockerEngine
+from rig.redis import RedisServer
 from rig.registry import Registry
 
 from builder.bases.registry import from_registry
@@ -19,7 +21,8 @@ from catalog import bases, versions
 from catalog.engine import reading, writing
 from catalog.models import Version
 from catalog.states import BuildState
-from worker import verifying
+from worker import building, verifying
+from worker.services import ENGINE_ALIVE, Services
 
 from .conftest import Site
 
@@ -131,6 +134,39 @@ def test_a_package_without_a_wheel_is_built_once_and_locked_by_both_hashes(
     verdict = verifying.run(site.kit, "alice/gan", lambda _: None)
     assert verdict["equal"] is True
     assert docker_engine.docker("ps", "-aq").stdout == ""
+
+
+def test_a_worker_without_an_engine_hands_such_a_build_to_one_that_has_it(
+    site: Site, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source(site, "1.0")
+    sent: list[str] = []
+    monkeypatch.setattr("worker.building.enqueue_for_engine", sent.append)
+    unable = {"engine": "none", "broker_url": redis_server.url}
+    kit = Services(site.settings.model_copy(update=unable))
+    build = site.ask("sourceonly")
+    with redis.Redis.from_url(redis_server.url) as broker:
+        broker.set(ENGINE_ALIVE, 1, ex=60)
+        building.build(kit, build)
+        broker.delete(ENGINE_ALIVE)
+    kit.close()
+    row = site.row(build)
+    assert (row.state, row.attempt, sent) == (BuildState.QUEUED, 1, [build])
+    building.build(site.kit, build)
+    row = site.row(build)
+    assert (row.state, row.way) == (BuildState.READY, "layered"), row.error
+
+
+def test_without_any_engine_the_package_is_named(site: Site, redis_server: RedisServer) -> None:
+    source(site, "1.0")
+    unable = {"engine": "none", "broker_url": redis_server.url}
+    kit = Services(site.settings.model_copy(update=unable))
+    build = site.ask("sourceonly")
+    building.build(kit, build)
+    kit.close()
+    row = site.row(build)
+    assert row.state is BuildState.FAILED
+    assert row.error["type"] == "no-wheel"
 
 
 def test_a_source_that_does_not_build_says_so_with_its_log(site: Site) -> None:
