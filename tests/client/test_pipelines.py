@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from kfp import compiler, dsl
 
 from kitbag import KitbagError, PackError
@@ -110,8 +111,7 @@ def component(name: str, image: str, *packages: str, **options: object) -> objec
         step,
         base_image=image,
         packages_to_install=list(packages),
-        install_kfp_package=False,
-        **options,
+        **{"install_kfp_package": False, **options},
     )
 
 
@@ -251,9 +251,9 @@ def test_the_command_refuses_what_means_nothing(kitbag: Run, module: Path) -> No
 
 def test_a_steps_own_pip_has_nothing_to_do_where_the_packages_are_there(tmp_path: Path) -> None:
     """The compiled command still runs pip, which asks no index for what it finds installed."""
-    path = written(tmp_path / "p.yaml", component("first", "python:3.11", "pyyaml", "click>=8"))
-    import yaml
-
+    step = component("first", "python:3.11", "pyyaml", "click>=8", install_kfp_package=True)
+    path = written(tmp_path / "p.yaml", step)
+    assert any(line.startswith("kfp==") for line in requirements(path))
     spec = next(yaml.safe_load_all(path.read_text()))
     shell, flag, script, *_ = spec["deploymentSpec"]["executors"]["exec-first"]["container"][
         "command"
