@@ -90,9 +90,9 @@ class Hooks:
         """The webhook with another secret; the old one is worth nothing from now on."""
         return self._hook(self._transport.post(f"{_path(environment)}/{hook_id}/renew", {}))
 
-    def remove(self, environment: str, hook_id: str) -> None:
-        """Forget the webhook; versions that it made stay."""
-        self._transport.delete(f"{_path(environment)}/{hook_id}")
+    def remove(self, environment: str, hook_id: str) -> Hook:
+        """Forget the webhook, and return what it was; versions that it made stay."""
+        return self._hook(self._transport.delete(f"{_path(environment)}/{hook_id}"))
 
     def _hook(self, data: Json) -> Hook:
         return Hook(

@@ -16,7 +16,7 @@ from rig.http import serve
 
 from kitbag import Build, Client, Event, EventKind, KitbagError, StillRunningError, UnreachableError
 from kitbag import events as module
-from kitbag.cli.builds import _waited
+from kitbag.cli.builds import waited
 from kitbag.events import messages
 
 pytestmark = pytest.mark.timeout(60)
@@ -180,7 +180,7 @@ def test_a_server_that_stays_away_is_given_up_in_the_end(monkeypatch):
         assert len(asked) > 2
         begun = Build.from_json({"id": "b1", "environment": "a/b", "state": "queued"})
         with pytest.raises(UnreachableError, match="build b1 may go on: `kitbag logs -f b1`"):
-            _waited(client, begun, False)
+            waited(client, begun, False)
 
 
 def test_waiting_ends_when_its_time_is_up_though_the_server_says_nothing():

@@ -35,8 +35,10 @@ def hook() -> None:
 )
 @click.option("--subdir", metavar="D", help="The folder of the repository that is the source.")
 @click.option("--pulls", is_flag=True, help="Build pull requests, as NS/NAME-pr-NUMBER.")
-@click.option("--accelerator", type=click.Choice(("cpu", "cuda", "tpu")))
-@click.option("--python", metavar="3.11")
+@click.option(
+    "--accelerator", type=click.Choice(("cpu", "cuda", "tpu")), help="What it computes on."
+)
+@click.option("--python", metavar="3.11", help="A minor version.")
 @click.option(
     "--status-secret", metavar="NAME", help="The operator's secret to report commits with."
 )
@@ -119,12 +121,15 @@ def renew(environment: str, hook_id: str, json_: bool) -> None:
 @hook.command()
 @_ENVIRONMENT
 @_ID
-def rm(environment: str, hook_id: str) -> None:
+@as_json
+def rm(environment: str, hook_id: str, json_: bool) -> None:
     """Forget a webhook."""
     from kitbag.client import Client
 
     with Client() as client:
-        client.hooks.remove(environment, hook_id)
+        forgotten = client.hooks.remove(environment, hook_id)
+    if json_:
+        print_json(forgotten.json)
     click.echo(clean(f"{hook_id} is forgotten; remove it from the forge too."), err=True)
 
 
