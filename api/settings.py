@@ -51,6 +51,7 @@ class ApiSettings(BaseSettings):
 
     kinds: Path | None = Field(None, description="More kinds for pins (docs/pin.md).")
     cluster: str = Field("", description="Whether workers have a cluster for rollouts; see there.")
+    spawner: str = Field("", description="Whose image list workers keep; see there.")
     cluster_acts_as: Literal["service-account", "user"] = Field(
         "service-account", description="In whose name rollouts are done."
     )

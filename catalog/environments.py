@@ -60,6 +60,28 @@ def _by_name(session: Session, namespace: str, name: str) -> Environment | None:
     ).one_or_none()
 
 
+def offer(session: Session, full_name: str, offered: bool) -> None:
+    """Offer it where notebooks start, or no longer; raises EnvironmentNotFoundError."""
+    get(session, full_name).offered = offered
+
+
+def offered(session: Session) -> dict[str, str]:
+    """The newest image of each environment that is offered and has one, by name."""
+    found = session.execute(
+        select(Environment.namespace, Environment.name, Version.image)
+        .join(
+            Version,
+            and_(
+                Version.environment_id == Environment.id,
+                Version.number == Environment.last_version,
+            ),
+        )
+        .where(Environment.offered)
+        .order_by(Environment.namespace, Environment.name)
+    )
+    return {f"{namespace}/{name}": image for namespace, name, image in found}
+
+
 def search(
     session: Session,
     *,

@@ -16,6 +16,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
@@ -54,7 +55,10 @@ class Namespace(Model):
 
 
 class Environment(Model):
-    """A named line of versions; `last_version` counts them, so numbers have no gaps."""
+    """A named line of versions; `last_version` counts them, so numbers have no gaps.
+
+    Of one that is `offered` the newest version is in the list where notebooks start.
+    """
 
     __tablename__ = "environments"
     __table_args__ = (UniqueConstraint("namespace", "name"),)
@@ -64,6 +68,7 @@ class Environment(Model):
     name: Mapped[str] = mapped_column(String(63))
     description: Mapped[str] = mapped_column(Text, default="")
     last_version: Mapped[int] = mapped_column(Integer, default=0)
+    offered: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     updated_at: Mapped[datetime] = mapped_column(default=utcnow)
 

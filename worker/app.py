@@ -27,6 +27,7 @@ TRIM = "kitbag.trim"
 HOOKS = "kitbag.hooks"
 JOB = "kitbag.job"
 ROLL = "kitbag.roll"
+OFFER = "kitbag.offer"
 _CONNECT_S = 2.0
 # Celery raises a bare RuntimeError when the connection that brings results can't be made again.
 _QUEUE_ERRORS = (redis.RedisError, kombu.exceptions.KombuError, OSError, RuntimeError)
@@ -100,6 +101,11 @@ def send_roll(run_id: str) -> None:
         ignore_result=True,
         expires=2 * QueueSettings().sweep_s,
     )
+
+
+def send_offer() -> None:
+    """Tell the workers that the launcher's list may be another; raises like `send_roll`."""
+    app().send_task(OFFER, retry=False, ignore_result=True, expires=2 * QueueSettings().sweep_s)
 
 
 def request_plan(request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:

@@ -124,6 +124,11 @@ class WorkerSettings(QueueSettings):
     ] = Field(frozenset({"https", "ssh"}), description="What git URLs may use.")
 
     cluster: str = Field("", description="in-cluster or a kubeconfig's path; none: no rollouts.")
+    spawner: str = Field(
+        "",
+        pattern=r"^([a-z0-9-]{1,63}/[a-z0-9.-]{1,253})?$",
+        description="NAMESPACE/NAME of the Deployment of Kubeflow's Jupyter web app, if any.",
+    )
     kinds: Path | None = Field(None, description="More kinds for rollouts (docs/pin.md).")
     cluster_acts_as: ActsAs = ActsAs.SERVICE_ACCOUNT
     cluster_account: str = Field("kitbag", description="The service account of each namespace.")

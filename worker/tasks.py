@@ -21,7 +21,7 @@ from catalog import builds
 from catalog.engine import reading
 from catalog.errors import CatalogError
 from worker import app as queue
-from worker import building, containers, hooks, leftovers, rolling, working
+from worker import building, containers, hooks, leftovers, offering, rolling, working
 from worker import plan as planning
 from worker.deadline import Deadline
 from worker.jobs import Jobs
@@ -34,6 +34,7 @@ from worker.settings import QueueSettings
 log = logging.getLogger(__name__)
 
 _RETELL_S = 60
+_OFFERED = "kitbag:offered"
 _TRIM_S = 600
 _PLAN_S = 300
 """A plan's time limit: whoever asked has gone by then, but what it fetched is of use later."""
@@ -103,6 +104,12 @@ def roll(run_id: int) -> None:
     rolling.roll(services(), run_id)
 
 
+@queue.app().task(name=queue.OFFER)  # type: ignore[untyped-decorator]
+def offer() -> None:
+    """Write what is offered into the launcher's list; nothing if that is there."""
+    offering.offer(services())
+
+
 @queue.app().task(name=queue.SWEEP)  # type: ignore[untyped-decorator]
 def sweep(*, anew: bool = False) -> None:
     """Queue again what dead workers left, and tell the queue of builds that it may have lost.
@@ -114,6 +121,7 @@ def sweep(*, anew: bool = False) -> None:
         again = leftovers.requeue_dead(kit)
         waiting = leftovers.waiting(kit)
         rolls = rolling.due(kit)
+        offers = offering.wanted(kit)
     except SQLAlchemyError as error:
         log.warning("no sweep: the catalog does not answer: %s", type(error).__name__)
         return
@@ -129,9 +137,19 @@ def sweep(*, anew: bool = False) -> None:
         ):
             leftovers.tell(known, mark, enqueue)
         leftovers.tell([str(run) for run in rolls], lambda _: True, queue.send_roll)
+        if offers is not None and _changed(broker, offering.mark(offers)):
+            leftovers.tell([""], lambda _: True, lambda _: queue.send_offer())
         with closing(Jobs(kit.settings.broker_url)) as jobs:
             leftovers.tell(jobs.left(), mark, queue.send_job)
     follow_up()
+
+
+def _changed(broker: redis.Redis, offers: str) -> bool:
+    """Whether what is offered is not what was told last, or that was a while ago."""
+    if broker.get(_OFFERED) == offers.encode():
+        return False
+    broker.set(_OFFERED, offers, ex=_RETELL_S)
+    return True
 
 
 @queue.app().task(name=queue.TRIM)  # type: ignore[untyped-decorator]

@@ -11,6 +11,7 @@ from api.environments.quick import MAX_NAME_CHARS, MAX_TAG_CHARS, Quick, respons
 from api.environments.resolver import many
 from api.environments.schemas import (
     DiffOut,
+    EnvironmentChange,
     EnvironmentOut,
     EnvironmentPage,
     Resolved,
@@ -22,7 +23,7 @@ from api.environments.schemas import (
     WholeVersion,
 )
 from api.problems import Slug, declared
-from api.services import EngineDep, ResolverDep
+from api.services import EngineDep, ResolverDep, ServicesDep
 
 router = APIRouter(prefix="/v1/environments", tags=["environments"])
 resolve_router = APIRouter(prefix="/v1/resolve", tags=["environments"], route_class=Quick)
@@ -76,6 +77,18 @@ def list_environments(
 def get_environment(environment: EnvironmentName, engine: EngineDep) -> EnvironmentOut:
     """One environment and its latest version."""
     return service.get(engine, environment)
+
+
+@router.patch(
+    "/{namespace}/{name}",
+    operation_id="change_environment",
+    responses=declared(Slug.ENVIRONMENT_NOT_FOUND, Slug.NO_CLUSTER),
+)
+def change_environment(
+    environment: EnvironmentName, asked: EnvironmentChange, services: ServicesDep
+) -> EnvironmentOut:
+    """Offer the newest version in the list of Kubeflow's notebook launcher, or no longer."""
+    return service.offer(services.engine, services.settings, environment, asked.offered)
 
 
 @router.get(

@@ -120,6 +120,7 @@ class EnvironmentOut(BaseModel):
     description: str
     latest: VersionOut | None
     versions: int
+    offered: bool = Field(description="Whether its newest version is offered by the launcher.")
     created_at: datetime
     updated_at: datetime
 
@@ -131,6 +132,7 @@ class EnvironmentOut(BaseModel):
             description=environment.description,
             latest=None if latest is None else VersionOut.of(latest),
             versions=environment.last_version,
+            offered=environment.offered,
             created_at=environment.created_at,
             updated_at=environment.updated_at,
         )
@@ -195,6 +197,14 @@ class DiffOut(BaseModel):
             layers_new=[Layer.model_validate(layer) for layer in found.layers_new],
             bytes_to_move=found.bytes_to_move,
         )
+
+
+class EnvironmentChange(BaseModel):
+    """What is to change of an environment."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    offered: bool = Field(description="Offer its newest version where notebooks start.")
 
 
 class Rollback(BaseModel):

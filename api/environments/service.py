@@ -15,6 +15,8 @@ from api.environments.schemas import (
     VersionPage,
     WholeVersion,
 )
+from api.problems import ProblemError, Slug
+from api.settings import ApiSettings
 from catalog import diff, environments, versions
 from catalog.engine import reading, writing
 
@@ -41,6 +43,20 @@ def get(engine: Engine, name: str) -> EnvironmentOut:
         environment = environments.get(session, name)
         latest = versions.find(session, name) if environment.last_version else None
         return EnvironmentOut.of(environment, latest)
+
+
+def offer(engine: Engine, settings: ApiSettings, name: str, offered: bool) -> EnvironmentOut:
+    """Offer the environment or no longer; raises EnvironmentNotFoundError, and ProblemError where
+    nobody would see it."""
+    if offered and not (settings.cluster and settings.spawner):
+        raise ProblemError(
+            Slug.NO_CLUSTER,
+            "This server keeps no launcher's list; ask its operator for KITBAG_CLUSTER and "
+            "KITBAG_SPAWNER.",
+        )
+    with writing(engine) as session:
+        environments.offer(session, name, offered)
+    return get(engine, name)
 
 
 def history(engine: Engine, name: str, *, before: int | None, limit: int) -> VersionPage:

@@ -83,6 +83,16 @@ def rollback(
     return RedirectResponse(f"/environments/{environment}/versions/{made.number}", status_code=303)
 
 
+@router.post("/environments/{namespace}/{name}/offer")
+def offer(
+    services: ServicesDep, namespace: Namespace, name: Name, offered: Annotated[bool, Form()]
+) -> Response:
+    """Offer the environment where notebooks start, or no longer."""
+    environment = f"{namespace}/{name}"
+    environments.offer(services.engine, services.settings, environment, offered)
+    return RedirectResponse(f"/environments/{environment}", status_code=303)
+
+
 @sign_in_router.get("/sign-in")
 async def ask_to_sign_in(request: Request, then: str = "/") -> HTMLResponse:
     """The form that takes the service's token."""

@@ -41,14 +41,15 @@ def list_environments(
 @router.get("/environments/{namespace}/{name}")
 def show_environment(
     request: Request,
-    engine: EngineDep,
+    services: ServicesDep,
     namespace: Namespace,
     name: Name,
     before: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
 ) -> HTMLResponse:
     """An environment's versions and builds."""
-    found = views.environment(engine, f"{namespace}/{name}", before=before)
-    return page(request, "environment.html", found)
+    found = views.environment(services.engine, f"{namespace}/{name}", before=before)
+    can_offer = bool(services.settings.cluster and services.settings.spawner)
+    return page(request, "environment.html", {**found, "can_offer": can_offer})
 
 
 @router.get("/environments/{namespace}/{name}/versions/{version:path}")

@@ -233,6 +233,11 @@ class Client:
         """The environment NS/NAME."""
         return self._read(Environment.from_json, self._transport.get(_env_path(_env(name))))
 
+    def offer(self, name: str, *, offered: bool = True) -> Environment:
+        """Offer the newest version of NS/NAME in the notebook launcher's list, or no longer."""
+        answer = self._transport.patch(_env_path(_env(name)), {"offered": offered})
+        return self._read(Environment.from_json, answer)
+
     def versions(self, name: str) -> Iterator[Version]:
         """The versions of NS/NAME, newest first."""
         path = f"{_env_path(_env(name))}/versions"

@@ -66,6 +66,10 @@ class Transport:
             **_timeout(timeout_s),
         )
 
+    def patch(self, path: str, body: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON
+        """Patch with a JSON body; returns the JSON of the answer."""
+        return self._send("PATCH", path, json=body)
+
     def delete(self, path: str) -> Any:  # noqa: ANN401 - JSON
         """Delete what is at this path; returns the JSON of the answer, None if it has none."""
         return self._send("DELETE", path)

@@ -365,3 +365,34 @@ def test_one_question_is_put_for_all_that_ask_while_another_is_under_way(site):
     event.remove(engine, "before_cursor_execute", count)
     assert {answer.status_code for answer in answers} == {200}
     assert 1 <= len(questions) < 40
+
+
+def test_an_environment_is_offered_and_taken_out_again(make_site):
+    site = make_site(cluster="in-cluster", spawner="kubeflow/jupyter-web-app-deployment")
+    site.add_base()
+    site.new_version()
+    assert site.http.get("/v1/environments/alice/gan").json()["offered"] is False
+    for offered in (True, False):
+        made = site.http.patch("/v1/environments/alice/gan", json={"offered": offered})
+        assert made.status_code == 200 and made.json()["offered"] is offered
+        assert site.http.get("/v1/environments/alice/gan").json() == made.json()
+
+
+def test_nothing_is_offered_where_no_list_is_kept(site, problem):
+    site.new_version()
+    told = site.http.patch("/v1/environments/alice/gan", json={"offered": True})
+    assert "KITBAG_SPAWNER" in problem(told, 422, "no-cluster")["detail"]
+    assert site.http.patch("/v1/environments/alice/gan", json={"offered": False}).is_success
+
+
+@pytest.mark.parametrize("body", [{}, {"offered": "perhaps"}, {"offered": True, "x": 1}, []])
+def test_a_change_that_is_none_is_refused(site, problem, body):
+    site.new_version()
+    problem(site.http.patch("/v1/environments/alice/gan", json=body), 422, "invalid-request")
+
+
+def test_what_is_not_there_is_not_offered(make_site, problem):
+    site = make_site(cluster="in-cluster", spawner="kubeflow/jupyter-web-app-deployment")
+    for name in ("no/body", "../x/y", "a/%20"):
+        asked = site.http.patch(f"/v1/environments/{name}", json={"offered": True})
+        assert asked.status_code in (404, 405), asked.text

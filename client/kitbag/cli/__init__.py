@@ -50,6 +50,7 @@ for _command in (
     capture.capture,
     environments.resolve,
     environments.ls,
+    environments.offer,
     environments.show,
     environments.history,
     environments.diff,

@@ -1,4 +1,4 @@
-"""resolve, ls, show, history, diff, rollback."""
+"""resolve, offer, ls, show, history, diff, rollback."""
 
 from __future__ import annotations
 
@@ -43,6 +43,23 @@ def resolve(environment: str, accelerator: str | None, json_: bool) -> None:
         print_json(resolved.json)
     else:
         click.echo(resolved.image)
+
+
+@click.command()
+@click.argument("environment", metavar="NS/NAME")
+@click.option("--off", is_flag=True, help="Offer it no longer.")
+@as_json
+def offer(environment: str, off: bool, json_: bool) -> None:
+    """Offer the newest version, at any time, in Kubeflow's notebook launcher."""
+    from kitbag.client import Client
+
+    with Client() as client:
+        found = client.offer(environment, offered=not off)
+    if json_:
+        print_json(found.json)
+    else:
+        said = "no longer offered" if off else "offered where notebooks start"
+        click.echo(f"kitbag: {found.name} is {said}", err=True)
 
 
 @click.command()

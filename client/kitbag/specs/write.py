@@ -19,6 +19,7 @@ _NOT_TEXT = re.compile(
     r"|y|yes|n|no|true|false|on|off|null|~|",
     re.IGNORECASE,
 )
+_DASH = re.compile(r" *- +")
 _BLANKS = re.compile(r"\s*")
 _TIGHT = re.compile(r"\s*:\S")
 _QUOTABLE = re.compile(r"[\x20-\x21\x23-\x26\x28-\x5b\x5d-\x7e]*")
@@ -79,6 +80,41 @@ def inserted_text(source: Source, holder: Mapping, line: str) -> Edit:
                 if end is not None:
                     return end, end, f"{newline(source)}{' ' * column}{line}"
     return first, first, f"{line}{newline(source)}{' ' * column}"
+
+
+def added_item(source: Source, last: Scalar, value: str) -> Edit:
+    """The edit that adds a line to a block sequence, behind the item `last`."""
+    _writable(source, last.start, value)
+    start, end = _item_line(source, last)
+    prefix = source.text[start : last.start]
+    plain = f'"{value}"' if needs_quotes(value) else value
+    after = source.text.find("\n", end)
+    if after < 0:
+        return end, end, f"{newline(source)}{prefix}{plain}"
+    return after + 1, after + 1, f"{prefix}{plain}{source.text[end : after + 1]}"
+
+
+def removed_item(source: Source, item: Scalar) -> Edit:
+    """The edit that takes an item of a block sequence out, with its line."""
+    start, end = _item_line(source, item)
+    after = source.text.find("\n", end)
+    if after >= 0:
+        return start, after + 1, ""
+    before = start - 1 - source.text.startswith("\r\n", start - 2)
+    return max(before, 0), len(source.text), ""
+
+
+def _item_line(source: Source, item: Scalar) -> tuple[int, int]:
+    """Where the line of an item begins and ends; WriteError if it has more than the item."""
+    start = source.text.rfind("\n", 0, item.start) + 1
+    end = _one_line(source, item)
+    if end is None or not _DASH.fullmatch(source.text, start, item.start):
+        raise WriteError(
+            source.filename,
+            source.line(item.start),
+            "this item is not on a line of its own; write it there",
+        )
+    return start, end
 
 
 def flow_gap(source: Source, holder: int, first: int | None) -> str:
