@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cluster.conftest import Versions
+from cluster.kit import Kit
 from rig.cluster import Access
 from rig.cluster import Cluster as Rig
 
 from catalog import environments
-from catalog.engine import migrate, writing
+from catalog.engine import make_engine, migrate, writing
 from worker import offering
 from worker.services import Services
 from worker.settings import WorkerSettings
@@ -172,3 +175,39 @@ def test_a_wrong_place_is_told(
     launcher.kit.settings = launcher.kit.settings.model_copy(update={"spawner": spawner})
     assert not offering.offer(launcher.kit)
     assert told in caplog.text
+
+
+@pytest.mark.slow
+def test_an_offer_reaches_the_launcher_of_a_running_server_and_so_does_its_next_version(
+    launcher: Launcher, tmp_path: Path
+) -> None:
+    settings = {
+        "KITBAG_CLUSTER": str(launcher.worker.kubeconfig),
+        "KITBAG_SPAWNER": launcher.kit.settings.spawner,
+        "KITBAG_SWEEP_S": "0.5",
+    }
+    server = Kit(tmp_path / "kit/data", settings, launcher.worker.kubeconfig)
+    server.up.start()
+    engine = make_engine(f"sqlite:///{server.data}/catalog.db")
+    try:
+        versions = Versions(engine)
+        image = versions.add("hep/gan")
+        assert server.json("offer", "hep/gan")["offered"] is True
+        wait(lambda: launcher.listed() == with_images(image), server)
+        image = versions.add("hep/gan")
+        wait(lambda: launcher.listed() == with_images(image), server)
+        assert server.json("offer", "hep/gan", "--off")["offered"] is False
+        wait(lambda: launcher.listed() == LIST, server)
+        done = server.kitbag("offer", "hep/none")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "no environment" in done.stderr and done.stderr.count("\n") == 1
+    finally:
+        engine.dispose()
+        server.up.stop(timeout_s=60)
+
+
+def wait(done: Callable[[], bool], server: Kit) -> None:
+    deadline = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < deadline, server.up.log[-3000:]
+        time.sleep(0.1)

@@ -358,3 +358,21 @@ def test_a_session_that_this_server_did_not_begin_is_none(
 def test_signing_in_leads_nowhere_else(make_site: Callable[..., Any], then: str) -> None:
     site = make_site(api_token=TOKEN)
     assert post(site, "/sign-in", token=TOKEN, then=then).headers["location"] == "/"
+
+
+def test_an_environment_is_offered_by_one_button(make_site: Callable[..., Site]) -> None:
+    site = make_site(cluster="in-cluster", spawner="kubeflow/jupyter-web-app-deployment")
+    site.add_base()
+    site.new_version()
+    where = "/environments/alice/gan"
+    assert "Offer in the launcher" in get(site, where).text
+    assert post(site, f"{where}/offer", offered="true").headers["location"] == where
+    assert "Take out of the launcher" in get(site, where).text
+    post(site, f"{where}/offer", offered="false")
+    assert "Offer in the launcher" in get(site, where).text
+
+
+def test_without_a_launcher_there_is_no_such_button(site: Site) -> None:
+    site.new_version()
+    assert "launcher" not in get(site, "/environments/alice/gan").text
+    assert post(site, "/environments/alice/gan/offer", offered="true").status_code == 422
