@@ -14,9 +14,10 @@ from kitbag.versions import Version
 def running(
     client: Client, image: Image, versions: Sequence[Version], *, lock: Path = LOCK
 ) -> Version | None:
-    """The newest of these versions that has an image of the same lock and base; None if none has.
+    """The newest of these versions with an image of the same lock; None if there is none.
 
     An image can't know its own digest, so its lock is what tells: its packages, files and hashes.
+    A rebase keeps the lock and the base's name, so it isn't told from the version before it.
     Of versions with the same packages only those are asked for in whole.
     """
     try:
