@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from catalog import versions
 from catalog.engine import reading
+from catalog.errors import CatalogError
 from kitbag.specs import Images
 
 T = TypeVar("T")
@@ -58,6 +61,7 @@ class Book:
         self._names: OrderedDict[str, Known] = OrderedDict()
         self._digests: OrderedDict[str, None] = OrderedDict()
         self._locks: dict[str, Lock] = {}
+        self._renewing: dict[str, asyncio.Task[None]] = {}
         self._slots = CapacityLimiter(4)
         self._away_until = float("-inf")
         self._saving = threading.Lock()
@@ -68,8 +72,26 @@ class Book:
         known = self._names.get(name)
         if known is None:
             return None
-        fixed = name.rpartition(":")[2].isdecimal()
-        return known if fixed or time.monotonic() - known.at < self._fresh_s else None
+        return known if _is_fixed(name) or time.monotonic() - known.at < self._fresh_s else None
+
+    def renew(self, names: Iterable[str]) -> None:
+        """Ask for those of the names that are half as old as they may be, while nobody waits.
+
+        So the reviews of a name that is used all the time are never the ones that wait.
+        """
+        now = time.monotonic()
+        for name in names:
+            known = self._names.get(name)
+            old = known is not None and self.fresh(name) and now - known.at > self._fresh_s / 2
+            if old and not _is_fixed(name) and name not in self._renewing:
+                self._renewing[name] = asyncio.create_task(self._renew(name, now))
+
+    async def _renew(self, name: str, since: float) -> None:
+        try:
+            with suppress(CatalogError, CatalogAwayError):
+                await self.ask(name, since=since)
+        finally:
+            del self._renewing[name]
 
     async def ask(self, name: str, *, since: float) -> tuple[str, bool]:
         """The image of NAMESPACE/NAME[:VERSION], and whether the catalog still says so.
@@ -171,6 +193,11 @@ class Book:
                 half.replace(self._path)
             except OSError as error:
                 log.warning("what names stand for is not kept in %s: %s", self._path, error)
+
+
+def _is_fixed(name: str) -> bool:
+    """Whether it names a version by its number."""
+    return name.rpartition(":")[2].isdecimal()
 
 
 def _references(image: str) -> dict[str, str]:

@@ -205,6 +205,7 @@ class Admission:
                 await self._ask(case, missing.name)
             except specs.SpecError as error:
                 raise _Refusal(_sentence(error), 422) from error
+        self._book.renew(used)
         if not pinned.changes:
             return Answer()
         changes = operations(seen, json.loads(pinned.data))

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from api.admission.book import _read, _references
+from api.admission.book import Known, _read, _references
 from catalog.engine import writing
 from catalog.versions import ImageFacts
 from kitbag.specs import Images
@@ -362,6 +362,22 @@ def test_latest_is_the_newest_a_moment_later(make_site):
     assert patched(job(), patch_of(admit(site, job())))["spec"] == job(IMAGE)["spec"]
     site.new_version("2", digest="sha256:" + "d" * 64)
     assert patched(job(), patch_of(admit(site, job())))["spec"] == job(NEWER)["spec"]
+
+
+def test_a_name_that_is_used_is_asked_for_before_it_is_too_old(make_site):
+    site = make_site(admission_fresh_s=3600)
+    site.add_base()
+    site.new_version("1")
+    admit(site, job())
+    site.new_version("2", digest="sha256:" + "d" * 64)
+    names = site.app.state.services.admission._book._names
+    old = names["alice/gan"]
+    assert patched(job(), patch_of(admit(site, job())))["spec"] == job(IMAGE)["spec"]
+    names["alice/gan"] = Known(old.image, old.at - 2000)
+    deadline = time.monotonic() + 20
+    while patched(job(), patch_of(admit(site, job())))["spec"] != job(NEWER)["spec"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("how", ["annotation", "setting"])
