@@ -339,6 +339,18 @@ def test_whatever_name_a_wheel_may_have_a_tar_header_holds(path: str, size: int,
     assert (found.uid, found.gid, found.mtime) == (1000, 100, tar.EPOCH_S)
 
 
+@pytest.mark.parametrize("name_bytes", [1, 89, 90, 99, 100, 101, 255, 991, 992, 999, 5000, 99_999])
+def test_a_header_is_the_standard_librarys_byte_by_byte(name_bytes: int) -> None:
+    """Around the lengths at which a name needs a pax record, and that record's length a digit."""
+    name = "a/=" * (name_bytes // 3) + "b" * (name_bytes % 3)
+    for size, mode in ((0, 0o644), (8**11 - 1, 0o755), (8**11, 0o644)):
+        wanted = tarfile.TarInfo(name)
+        wanted.size, wanted.mode, wanted.uid, wanted.gid = size, mode, 1000, 100
+        wanted.mtime = tar.EPOCH_S
+        made = tar.header(name, tarfile.REGTYPE, size, mode, uid=1000, gid=100)
+        assert made == wanted.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+
+
 def test_a_name_that_is_not_utf_8_is_refused(layer_of: Callable[..., Any], tmp_path: Path) -> None:
     path = tmp_path / NAME
     path.write_bytes(zipped(FILES, {}, VICTIM).replace(VICTIM.encode(), b"evil/d\xe9j\xe0.bin"))
