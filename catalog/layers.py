@@ -51,23 +51,19 @@ def known(session: Session, keys: Iterable[str]) -> dict[str, KnownLayer]:
 def record(session: Session, layers: Iterable[KnownLayer]) -> None:
     """Keep what the keys came to; the newest result of a key wins, and counts as used now."""
     now = utcnow()
-    # In the order of keys, so that two transactions never wait for each other's rows.
-    for layer in sorted(layers, key=lambda layer: layer.key):
-        insert_or_update(
-            session,
-            LayerRow,
-            {
-                "key": layer.key,
-                "digest": layer.digest,
-                "diff_id": layer.diff_id,
-                "size_bytes": layer.size_bytes,
-                "media_type": layer.media_type,
-                "created_at": now,
-                "last_used_at": now,
-            },
-            key=("key",),
-            update=("digest", "diff_id", "size_bytes", "media_type", "last_used_at"),
-        )
+    newest = {layer.key: layer for layer in layers}
+    rows = [
+        asdict(newest[key]) | {"created_at": now, "last_used_at": now}
+        # In the order of keys, so that two transactions never wait for each other's rows.
+        for key in sorted(newest)
+    ]
+    insert_or_update(
+        session,
+        LayerRow,
+        *rows,
+        key=("key",),
+        update=("digest", "diff_id", "size_bytes", "media_type", "last_used_at"),
+    )
 
 
 def touch(session: Session, keys: Iterable[str]) -> None:

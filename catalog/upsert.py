@@ -30,16 +30,19 @@ def insert_missing(session: Session, model: type[Model], rows: Sequence[Mapping[
 def insert_or_update(
     session: Session,
     model: type[Model],
-    row: Mapping[str, Any],
-    *,
+    *rows: Mapping[str, Any],
     key: Sequence[str],
     update: Sequence[str],
 ) -> None:
-    """Insert the row, or set the columns `update` of the row that has the same `key`."""
-    statement = _insert(session, model).values(dict(row))
-    session.execute(
-        statement.on_conflict_do_update(
-            index_elements=list(key),
-            set_={column: statement.excluded[column] for column in update},
+    """Insert the rows, or set the columns `update` of those that have the same `key`.
+
+    No two of the rows may have the same key: PostgreSQL refuses to update a row twice.
+    """
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        statement = _insert(session, model).values(list(rows[start : start + ROWS_AT_ONCE]))
+        session.execute(
+            statement.on_conflict_do_update(
+                index_elements=list(key),
+                set_={column: statement.excluded[column] for column in update},
+            )
         )
-    )

@@ -27,6 +27,27 @@ def test_of_a_blob_that_lies_everywhere_a_few_places_are_noted_and_the_newest_co
         assert layers.places(session, ["d1"], "s")["d1"][0] == "r99"
 
 
+def test_layers_are_noted_in_one_statement_and_the_last_result_of_a_key_wins(shop):
+    def made(key, digest):
+        return layers.KnownLayer(key, digest, f"plain {digest}", 7, "gzip")
+
+    with writing(shop.engine) as session:
+        layers.record(session, [made("k2", "old"), made("k1", "x")])
+    asked = []
+    event.listen(shop.engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
+    with writing(shop.engine) as session:
+        layers.record(session, [made("k2", "new"), made("k3", "first"), made("k3", "last")])
+        layers.record(session, [])
+    assert len([statement for statement in asked if statement.startswith("INSERT")]) == 1
+    with reading(shop.engine) as session:
+        found = layers.known(session, ["k1", "k2", "k3"])
+    assert {key: layer.digest for key, layer in found.items()} == {
+        "k1": "x",
+        "k2": "new",
+        "k3": "last",
+    }
+
+
 def test_the_layer_index_is_asked_by_its_keys_and_read_nowhere_from_end_to_end(shop, url):
     asked = []
     event.listen(shop.engine, "before_cursor_execute", lambda *args: asked.append(args[2:4]))
