@@ -30,8 +30,8 @@ REDIRECTS = 5
 CONNECTIONS = 16
 CHUNK_BYTES = 256 << 10
 READ_BYTES = 256 << 10
-"""Received at once: httpcore's own 64 KiB cost a third of the processor time, and with a megabyte a
-worker held twice the memory."""
+"""Received at most at once, where httpcore's own limit is 64 KiB: fewer steps through its layers
+for each gigabyte. Each download may hold a few such buffers."""
 MAX_WHEEL_BYTES = 8 << 30
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 _FILENAME = re.compile(r"[A-Za-z0-9_.+!-]{1,240}\.whl")
