@@ -14,6 +14,7 @@ from celery.signals import after_setup_logger, worker_process_init, worker_proce
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
+from builder import memory
 from builder.errors import BuildError
 from builder.layers.cache import disk_full
 from builder.model import Step
@@ -229,7 +230,8 @@ queue.app().steps["consumer"].add(Sweeper)
 
 @worker_process_init.connect  # type: ignore[untyped-decorator]
 def _warm_up(**_: object) -> None:
-    """Open connections before the first build asks for them."""
+    """Open connections before the first build asks for them, and keep what its buffers free."""
+    memory.keep_buffers()
     try:
         with reading(services().engine) as session:
             builds.listing(session, limit=1)
