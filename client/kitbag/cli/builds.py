@@ -205,7 +205,10 @@ def _print_plan(planned: Plan) -> None:
             ("packages", f"{len(planned.packages)}{known}"),
             ("layers", f"{planned.layers_known} known, {planned.layers_new} new"),
             ("to move", _to_move(planned)),
-            ("to fetch", f"{size(planned.bytes_to_fetch)} by a node with the latest version"),
+            (
+                "to fetch",
+                _to_fetch(planned),
+            ),
             ("to download", size(planned.bytes_to_download)),
         )
     )
@@ -231,9 +234,18 @@ def _print_plan(planned: Plan) -> None:
         click.secho(clean(f"warning: {warning}"), err=True)
 
 
+def _about(planned: Plan) -> str:
+    """What is still to be made counts as its wheels, and its layers differ: bytecode is in them."""
+    return "about " if planned.layers_new else ""
+
+
+def _to_fetch(planned: Plan) -> str:
+    return f"{_about(planned)}{size(planned.bytes_to_fetch)} by a node with the latest version"
+
+
 def _to_move(planned: Plan) -> str:
     whole = sum(image["image_bytes"] for image in planned.images) or planned.image_bytes
-    return f"{size(planned.bytes_to_move)} of {size(whole)}"
+    return f"{_about(planned)}{size(planned.bytes_to_move)} of {size(whole)}"
 
 
 def _cuda(needs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
