@@ -138,7 +138,7 @@ class BuildKitEngine:
         return True
 
     def _ask(self, *arguments: str) -> str:
-        with config_folder() as config:
+        with config_folder(within=self._scratch) as config:
             try:
                 done = subprocess.run(
                     [*self._command(), *arguments],
@@ -276,7 +276,8 @@ class _Run:
             said.append(shown)
             self.log(shown)
 
-        with config_folder(login.host if login is not None else "", known) as config:
+        host = login.host if login is not None else ""
+        with config_folder(host, known, within=self.folder) as config:
             status = run_lines(
                 command, env=_environment(config), cwd=self.folder, line=line, clock=self.clock
             )

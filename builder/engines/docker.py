@@ -141,7 +141,7 @@ class DockerEngine:
         try:
             with (
                 tempfile.TemporaryDirectory(prefix="kitbag-engine-", dir=self._scratch) as folder,
-                config_folder() as anonymous,
+                config_folder(within=self._scratch) as anonymous,
             ):
                 yield _Run(
                     job, store, clock, log, self._api, self._address, self._client,
@@ -304,7 +304,7 @@ class _Run:
             self.log(shown)
 
         host = login.host if login is not None else ""
-        with config_folder(host, known) as own:
+        with config_folder(host, known, within=self.folder) as own:
             status = run_lines(
                 command,
                 env=self.client.environment(self.address, config or own),

@@ -14,12 +14,15 @@ from builder.stores.names import credential_hosts, is_hub
 
 
 @contextmanager
-def config_folder(host: str = "", login: Login | None = None) -> Iterator[Path]:
+def config_folder(
+    host: str = "", login: Login | None = None, *, within: Path | None = None
+) -> Iterator[Path]:
     """A value for DOCKER_CONFIG that knows at most the one login, gone when the block ends.
 
-    Only its owner can read it; steps of a build never see it, since it is no part of a context.
+    `within` is a folder that goes when we are killed. Only its owner can read it; steps of a build
+    never see it, since it is no part of a context.
     """
-    with tempfile.TemporaryDirectory(prefix="kitbag-engine-") as name:
+    with tempfile.TemporaryDirectory(prefix="kitbag-engine-", dir=within) as name:
         folder = Path(name)
         config = folder / "config.json"
         config.touch(mode=0o600)
