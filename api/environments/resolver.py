@@ -6,8 +6,9 @@ import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from anyio import Lock, to_thread
+from anyio import Lock, fail_after, to_thread
 from sqlalchemy import Engine
+from sqlalchemy.exc import TimeoutError as CatalogTimeoutError
 
 from api.environments import service
 from api.environments.schemas import Resolved, ResolvedName, ResolveMany
@@ -55,15 +56,19 @@ class Resolver:
     stamps, so that thousands of requests a second are some hundreds of small questions.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, patience_s: float = 10.0) -> None:
         self._engine = engine
+        self._patience_s = patience_s
         self._kept: OrderedDict[_Key, tuple[Stamp, Answer]] = OrderedDict()
         self._locks: dict[_Key, Lock] = {}
         self._next: _Question | None = None
         self._turn = Lock()
 
     async def resolve(self, name: str, accelerator: str | None = None) -> Answer:
-        """What NAMESPACE/NAME[:VERSION] stands for; raises like `service.resolve`."""
+        """What NAMESPACE/NAME[:VERSION] stands for; raises like `service.resolve`.
+
+        A catalog that says nothing for `patience_s` is SQLAlchemy's TimeoutError.
+        """
         key = (name, accelerator)
         stamp = await self._stamp(name.partition(":")[0])
         found = self._known(key, stamp)
@@ -109,7 +114,13 @@ class Resolver:
             if self._next is question:
                 self._next = None
             try:
-                stamps = await to_thread.run_sync(self._read, sorted(question.names))
+                # A connection that hangs must not keep the next question from being put.
+                with fail_after(self._patience_s):
+                    stamps = await to_thread.run_sync(
+                        self._read, sorted(question.names), abandon_on_cancel=True
+                    )
+            except TimeoutError:
+                question.stamps.set_exception(CatalogTimeoutError("no answer in time"))
             except Exception as error:  # noqa: BLE001 - each of those who asked gets it
                 question.stamps.set_exception(error)
             else:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, text
+from sqlalchemy.exc import TimeoutError as CatalogTimeoutError
 
+from api.environments.resolver import Resolver
 from catalog.versions import ImageFacts
 
 COMMIT = "c0ffee1" + "0" * 33
@@ -396,3 +399,19 @@ def test_what_is_not_there_is_not_offered(make_site, problem):
     for name in ("no/body", "../x/y", "a/%20"):
         asked = site.http.patch(f"/v1/environments/{name}", json={"offered": True})
         assert asked.status_code in (404, 405), asked.text
+
+
+def test_a_catalog_that_hangs_is_an_error_and_the_next_question_is_put(make_site, postgres_url):
+    site = make_site(postgres_url)
+    site.add_base()
+    site.new_version()
+
+    async def ask():
+        resolver = Resolver(site.engine, patience_s=0.5)
+        with site.engine.connect() as held:
+            held.execute(text("LOCK TABLE environments IN ACCESS EXCLUSIVE MODE"))
+            with pytest.raises(CatalogTimeoutError):
+                await resolver.resolve("alice/gan")
+        return await resolver.resolve("alice/gan")
+
+    assert asyncio.run(ask()).resolved.version == 1
