@@ -81,3 +81,25 @@ class LostRolloutError(CatalogError):
     """The run of a rollout was handed to another worker, or the rollout was removed."""
 
     type = "conflict"
+
+
+class TargetNotFoundError(CatalogError):
+    """The namespace has no target of that name."""
+
+    type = "target-not-found"
+
+
+class NotMirroredError(CatalogError):
+    """The version is not in the target's registry yet; `planned` says whether it will be."""
+
+    type = "not-mirrored"
+
+    def __init__(self, sentence: str, *, planned: bool) -> None:
+        super().__init__(sentence)
+        self.planned = planned
+
+
+class LostMirrorError(CatalogError):
+    """The copy was handed to another worker, or its target removed."""
+
+    type = "conflict"

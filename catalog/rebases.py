@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import and_, exists, or_, select, update
 from sqlalchemy.orm import Session
 
-from catalog import rollouts
+from catalog import mirrors, rollouts
 from catalog.models import Environment, Json, Version, VersionImage
 from catalog.types import utcnow
 from catalog.versions import copied_images
@@ -102,6 +102,7 @@ def add(session: Session, old: Version, facts: Sequence[Rebased]) -> int | None:
     session.add(version)
     session.flush()
     rollouts.plan(session, version)
+    mirrors.plan(session, version)
     return number
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from sqlalchemy import Select, or_, select, update
 from sqlalchemy.orm import Session, selectinload, undefer
 
-from catalog import environments, packages, rollouts
+from catalog import environments, mirrors, packages, rollouts
 from catalog.errors import ImageNotFoundError, VersionNotFoundError
 from catalog.hook_models import CommitAlias
 from catalog.models import Environment, Json, Lock, Version, VersionImage, VersionRef
@@ -128,6 +128,7 @@ def add(
         )
     rollouts.plan(session, version)
     session.refresh(version, ["environment", "refs"])
+    mirrors.plan(session, version)
     return version
 
 
@@ -324,4 +325,5 @@ def rollback(session: Session, full_name: str, to: str, *, created_by: str = "")
     session.flush()
     rollouts.plan(session, version)
     session.refresh(version, ["environment", "refs"])
+    mirrors.plan(session, version)
     return version

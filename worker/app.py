@@ -28,6 +28,7 @@ HOOKS = "kitbag.hooks"
 JOB = "kitbag.job"
 ROLL = "kitbag.roll"
 OFFER = "kitbag.offer"
+MIRROR = "kitbag.mirror"
 _CONNECT_S = 2.0
 # Celery raises a bare RuntimeError when the connection that brings results can't be made again.
 _QUEUE_ERRORS = (redis.RedisError, kombu.exceptions.KombuError, OSError, RuntimeError)
@@ -106,6 +107,15 @@ def send_roll(run_id: str) -> None:
 def send_offer() -> None:
     """Tell the workers that the launcher's list may be another; raises like `send_roll`."""
     app().send_task(OFFER, retry=False, ignore_result=True, expires=2 * QueueSettings().sweep_s)
+
+
+def send_mirror() -> None:
+    """Tell a worker that copies are due; raises what the broker's client raises.
+
+    Each sweep tells it again.
+    """
+    expires = 2 * QueueSettings().sweep_s
+    app().send_task(MIRROR, retry=False, ignore_result=True, expires=expires)
 
 
 def request_plan(request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:

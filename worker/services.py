@@ -45,6 +45,7 @@ class Services:
         self.hosts = HostPolicy(private=settings.local, allowed=settings.allowed_hosts)
         self._index = CatalogIndex(self.engine)
         self._compilers: dict[str, Compiler | None] = {}
+        self._targets: dict[str, Store] = {}
         self._lock = threading.Lock()
 
     @cached_property
@@ -54,6 +55,13 @@ class Services:
         return open_store(
             settings.store_url, ca_bundle=settings.ca_bundle, host=settings.public_host
         )
+
+    def target_store(self, url: str) -> Store:
+        """The registry of a target, by its URL; its credentials are those of the Docker config."""
+        with self._lock:
+            if url not in self._targets:
+                self._targets[url] = open_store(url, ca_bundle=self.settings.ca_bundle)
+            return self._targets[url]
 
     def engine_elsewhere(self) -> bool:
         """Whether a worker with a container engine said lately that it lives."""

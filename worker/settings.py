@@ -134,6 +134,9 @@ class WorkerSettings(QueueSettings):
     cluster_account: str = Field("kitbag", description="The service account of each namespace.")
     rollout_retry_s: float = Field(15, gt=0, description="The first wait; it doubles up to 10 min.")
 
+    cluster_target: str = Field("", description="The target that this cluster is; see there.")
+    mirror_retry_s: float = Field(5, gt=0, description="The first wait; it doubles up to 10 min.")
+
     source_max_bytes: int = Field(1 << 30, gt=0, description="What a source may hold.")
     build_timeout_s: float = Field(3600, gt=0)
     heartbeat_s: float = Field(2, gt=0)

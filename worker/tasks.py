@@ -22,7 +22,16 @@ from catalog import builds
 from catalog.engine import reading
 from catalog.errors import CatalogError
 from worker import app as queue
-from worker import building, containers, hooks, leftovers, offering, rolling, working
+from worker import (
+    building,
+    containers,
+    hooks,
+    leftovers,
+    mirroring,
+    offering,
+    rolling,
+    working,
+)
 from worker import plan as planning
 from worker.deadline import Deadline
 from worker.jobs import Jobs
@@ -49,6 +58,7 @@ def build(build_id: str) -> None:
     """Build what a queued row asks for; does nothing if another worker has it."""
     building.build(services(), build_id)
     follow_up()
+    _begin_mirrors()
 
 
 @queue.app().task(name=queue.HOOKS)  # type: ignore[untyped-decorator]
@@ -111,6 +121,21 @@ def offer() -> None:
     offering.offer(services())
 
 
+@queue.app().task(name=queue.MIRROR)  # type: ignore[untyped-decorator]
+def mirror() -> None:
+    """Copy versions to the registries of their targets; nothing if another process does."""
+    mirroring.mirror_alone(services())
+
+
+def _begin_mirrors() -> None:
+    """Have copies begun that are due; the next sweep does it else."""
+    try:
+        if mirroring.due(services()):
+            queue.send_mirror()
+    except Exception:  # a build that is ended must not look as if it failed
+        log.exception("copies to targets are begun later")
+
+
 @queue.app().task(name=queue.SWEEP)  # type: ignore[untyped-decorator]
 def sweep(*, anew: bool = False) -> None:
     """Queue again what dead workers left, and tell the queue of builds that it may have lost.
@@ -143,6 +168,7 @@ def sweep(*, anew: bool = False) -> None:
         with closing(Jobs(kit.settings.broker_url)) as jobs:
             leftovers.tell(jobs.left(), mark, queue.send_job)
     follow_up()
+    _begin_mirrors()
 
 
 def _changed(broker: redis.Redis, offers: str) -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
 from builder.errors import BaseNotFoundError, StoreRefusedError
 from builder.model import INDEX_TYPE, Descriptor, Platform
 from builder.stores.names import check_digest
 from builder.stores.parse import parse_object
-from builder.stores.protocol import DOCKER_INDEX_TYPE, Manifest, Store
+from builder.stores.protocol import DOCKER_INDEX_TYPE, Manifest, Put, Store
 
 MAX_CHILDREN = 256
 MAX_LAYERS = 1024
@@ -29,12 +30,16 @@ def copy_image(
     tags: Iterable[str] = (),
     platform: Platform | None = None,
     parallel: int = 4,
+    mount_from: Callable[[str], str | None] = lambda _: None,
+    on_put: Callable[[Put], None] = lambda _: None,
 ) -> Manifest:
     """Make an image of `src` one of `dst`, the same bytes under the same digest; returns it.
 
     An index is copied with all it names, or, for a platform, only that platform's image is.
     Missing blobs stream through, `parallel` at a time, and are mounted where both stores are one
-    registry. The manifest comes last, so that a failure publishes nothing. Raises
+    registry, or where `mount_from` names a repository of `dst` that may hold a digest. Each blob
+    that is put is told to `on_put`, from several threads. The manifest comes last, so that a
+    failure publishes nothing, and a new try moves only what is still missing. Raises
     BaseNotFoundError if the source has no such image or none for the platform.
     """
     found = src.manifest(src_repo, reference)
@@ -46,7 +51,8 @@ def copy_image(
         )
     if platform is not None:
         found = select_platform(src, src_repo, found, platform)
-    _copy(src, src_repo, found, dst, dst_repo, tuple(tags), parallel)
+    moving = _Moving(src, src_repo, dst, dst_repo, parallel, mount_from, on_put)
+    moving.copy(found, tuple(tags))
     return found
 
 
@@ -85,41 +91,46 @@ def blobs_of(manifest: Manifest) -> list[Descriptor]:
     return list({blob.digest: blob for blob in [config, *layers]}.values())
 
 
-def _copy(
-    src: Store,
-    src_repo: str,
-    manifest: Manifest,
-    dst: Store,
-    dst_repo: str,
-    tags: tuple[str, ...],
-    parallel: int,
-    depth: int = 0,
-) -> None:
-    if is_index(manifest):
-        if depth >= MAX_DEPTH:
-            raise _not_an_image(manifest)
-        for entry in _list(manifest, "manifests", MAX_CHILDREN):
-            child = _child(src, src_repo, entry)
-            _copy(src, src_repo, child, dst, dst_repo, (), parallel, depth + 1)
-    else:
-        blobs = blobs_of(manifest)
-        missing = dst.missing(dst_repo, [blob.digest for blob in blobs])
-        mount_from = src_repo if src.name == dst.name and src_repo != dst_repo else None
+@dataclass(frozen=True, slots=True)
+class _Moving:
+    """From where to where, and how."""
 
-        def put(blob: Descriptor) -> None:
-            def open_blob() -> BinaryIO:
-                return cast("BinaryIO", _Reader(lambda: src.blob(src_repo, blob.digest)))
+    src: Store
+    src_repo: str
+    dst: Store
+    dst_repo: str
+    parallel: int
+    mount_from: Callable[[str], str | None]
+    on_put: Callable[[Put], None]
 
-            dst.put_blob(dst_repo, blob, open_blob, mount_from=mount_from)
+    def copy(self, manifest: Manifest, tags: tuple[str, ...], depth: int = 0) -> None:
+        """All that the manifest names, then the manifest."""
+        if is_index(manifest):
+            if depth >= MAX_DEPTH:
+                raise _not_an_image(manifest)
+            for entry in _list(manifest, "manifests", MAX_CHILDREN):
+                self.copy(_child(self.src, self.src_repo, entry), (), depth + 1)
+        else:
+            self._blobs(blobs_of(manifest))
+        self.dst.put_manifest(self.dst_repo, manifest, tags=tags)
 
-        with ThreadPoolExecutor(parallel) as threads:
-            puts = [threads.submit(put, blob) for blob in blobs if blob.digest in missing]
+    def _blobs(self, blobs: list[Descriptor]) -> None:
+        missing = self.dst.missing(self.dst_repo, [blob.digest for blob in blobs])
+        with ThreadPoolExecutor(self.parallel) as threads:
+            puts = [threads.submit(self._put, blob) for blob in blobs if blob.digest in missing]
             try:
                 for done in as_completed(puts):
                     done.result()
             finally:
                 threads.shutdown(cancel_futures=True)
-    dst.put_manifest(dst_repo, manifest, tags=tags)
+
+    def _put(self, blob: Descriptor) -> None:
+        def open_blob() -> BinaryIO:
+            return cast("BinaryIO", _Reader(lambda: self.src.blob(self.src_repo, blob.digest)))
+
+        one_registry = self.src.name == self.dst.name and self.src_repo != self.dst_repo
+        place = self.src_repo if one_registry else self.mount_from(blob.digest)
+        self.on_put(self.dst.put_blob(self.dst_repo, blob, open_blob, mount_from=place))
 
 
 class _Reader(io.RawIOBase):
@@ -145,6 +156,20 @@ class _Reader(io.RawIOBase):
         if close is not None:
             close()
         super().close()
+
+
+def images_of(store: Store, repo: str, found: Manifest) -> list[Manifest]:
+    """The images that an index lists, through at most MAX_DEPTH of them; an image itself."""
+    return _images(store, repo, found, 0)
+
+
+def _images(store: Store, repo: str, found: Manifest, depth: int) -> list[Manifest]:
+    if not is_index(found):
+        return [found]
+    if depth >= MAX_DEPTH:
+        raise _not_an_image(found)
+    children = [_child(store, repo, entry) for entry in _list(found, "manifests", MAX_CHILDREN)]
+    return [image for each in children for image in _images(store, repo, each, depth + 1)]
 
 
 def _child(store: Store, repo: str, entry: dict[str, Any]) -> Manifest:
