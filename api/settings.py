@@ -89,6 +89,9 @@ class ApiSettings(BaseSettings):
         description="Namespaces of the cluster that are never touched.",
     )
     admission_wait: Wait = Field(Wait.NEVER, description="Which builds objects wait for.")
+    cluster_target: str = Field(
+        "", pattern=r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$", description="Which target asks."
+    )
     admission_fresh_s: float = Field(1.0, ge=0, description="How long `latest` is believed.")
     max_review_bytes: int = Field(8 * _MIB, gt=0)
 

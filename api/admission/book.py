@@ -19,6 +19,7 @@ from anyio import CapacityLimiter, Lock, move_on_after, to_thread
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from api.targets import service as targets
 from catalog import versions
 from catalog.engine import reading
 from catalog.errors import CatalogError
@@ -30,6 +31,14 @@ _MAX_NAMES = 10_000
 _MAX_DIGESTS = 100_000
 _ASK_TIMEOUT_S = 2.0
 _AWAY_S = 5.0  # how long a catalog that did not answer is not asked again
+
+
+_AT = "|"
+
+
+def at(target: str, name: str) -> str:
+    """The name as the book has it: what it stands for at that target, or here if it is empty."""
+    return f"{target}{_AT}{name}" if target else name
 
 
 class CatalogAwayError(Exception):
@@ -94,7 +103,7 @@ class Book:
             del self._renewing[name]
 
     async def ask(self, name: str, *, since: float) -> tuple[str, bool]:
-        """The image of NAMESPACE/NAME[:VERSION], and whether the catalog still says so.
+        """The image of NAMESPACE/NAME[:VERSION], or of `at`, and whether the catalog still says so.
 
         An answer that came after `since` counts, so that many who ask at once are one question.
         Raises CatalogError for a name that stands for nothing, CatalogAwayError.
@@ -129,8 +138,12 @@ class Book:
         return found
 
     def _resolve(self, name: str) -> str:
+        target, _, wanted = name.rpartition(_AT)
         with reading(self._engine) as session:
-            return Images(versions.references(versions.resolve(session, name)))
+            version = versions.resolve(session, wanted)
+            if target:
+                return Images(targets.near(self._engine, session, version, target).references)
+            return Images(versions.references(version))
 
     def _has(self, digest: str) -> bool:
         with reading(self._engine) as session:
@@ -196,8 +209,8 @@ class Book:
 
 
 def _is_fixed(name: str) -> bool:
-    """Whether it names a version by its number."""
-    return name.rpartition(":")[2].isdecimal()
+    """Whether it names a version by its number, here: a target may move to another registry."""
+    return _AT not in name and name.rpartition(":")[2].isdecimal()
 
 
 def _references(image: str) -> dict[str, str]:

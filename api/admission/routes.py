@@ -32,6 +32,10 @@ Patience = Annotated[
 DefaultName = Annotated[
     str, Path(max_length=63, description="NAMESPACE.NAME[.VERSION], as the label has it.")
 ]
+Target = Annotated[
+    str | None,
+    Query(max_length=63, description="Where the cluster pulls from; KITBAG_CLUSTER_TARGET unless."),
+]
 
 router = APIRouter(
     prefix="/admission",
@@ -68,7 +72,11 @@ async def validate(request: Request, services: ServicesDep) -> Reviewed:
 )
 @router.post("/default/{environment}/{key}", include_in_schema=False)
 async def admit_with_default(
-    request: Request, services: ServicesDep, environment: DefaultName, patience: Patience = None
+    request: Request,
+    services: ServicesDep,
+    environment: DefaultName,
+    patience: Patience = None,
+    target: Target = None,
 ) -> Reviewed:
     """The same for a namespace whose label names an environment.
 
@@ -79,28 +87,35 @@ async def admit_with_default(
         default = EnvRef.parse_label(environment)
     except ValueError as error:
         raise ProblemError(Slug.INVALID_REQUEST, f"{error}.") from None
-    return await _mutated(request, services, patience, default)
+    return await _mutated(request, services, patience, target, default)
 
 
 @router.post(
     "", operation_id="admit", response_model=ReviewOut, openapi_extra={"requestBody": _BODY}
 )
 @router.post("/{key}", include_in_schema=False)
-async def admit(request: Request, services: ServicesDep, patience: Patience = None) -> Reviewed:
+async def admit(
+    request: Request, services: ServicesDep, patience: Patience = None, target: Target = None
+) -> Reviewed:
     """Put digests into an object (a mutating webhook's AdmissionReview v1).
 
     `kitbag://` references and `kitbag.dev/environment` become the digests that they stand for, as a
     JSON Patch with a `test` before each `replace`. An object that asks for nothing passes.
     """
-    return await _mutated(request, services, patience)
+    return await _mutated(request, services, patience, target)
 
 
 async def _mutated(
-    request: Request, services: Services, patience: str | None, default: EnvRef | None = None
+    request: Request,
+    services: Services,
+    patience: str | None,
+    target: str | None,
+    default: EnvRef | None = None,
 ) -> Reviewed:
     asked = await _read(request)
     deadline = time.monotonic() + max(_seconds(patience) - _MARGIN_S, 0.1)
-    answer = await services.admission.mutate(asked, deadline=deadline, default=default)
+    at = services.settings.cluster_target if target is None else target
+    answer = await services.admission.mutate(asked, deadline=deadline, default=default, target=at)
     return _counted(services, "mutate", asked, answer)
 
 

@@ -9,20 +9,22 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from anyio import move_on_after, to_thread
+from anyio import move_on_after, sleep, to_thread
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.admission import candidate
 from api.admission.book import Book, CatalogAwayError
+from api.admission.book import at as key_of
 from api.admission.patch import at, operations
 from api.admission.policy import Policy
 from api.admission.schemas import Answer, Object, Operation, Result, ReviewRequest, Wait
 from api.admission.waiting import ANNOTATION as WAIT
 from api.admission.waiting import NotReadyError, Waiting
-from catalog.errors import CatalogError
+from catalog.errors import CatalogError, NotMirroredError
 from kitbag import specs
 from kitbag.refs import SCHEME, EnvRef
 
+_POLL_S = 0.2
 _LONG_CHARS = 50_000  # a thread's worth of reading, in which others would wait
 _AWAY = (
     "Kitbag's catalog does not answer, and what {} stands for is not known from before; apply this "
@@ -50,6 +52,7 @@ class _Case:
     request: ReviewRequest
     deadline: float
     wait: Wait
+    target: str = ""
     began: float = field(default_factory=time.monotonic)
     default: EnvRef | None = None
     """What the namespace gives to an object that asks for nothing."""
@@ -70,11 +73,17 @@ class Admission:
         self._wait = wait
 
     async def mutate(
-        self, request: ReviewRequest, *, deadline: float, default: EnvRef | None = None
+        self,
+        request: ReviewRequest,
+        *,
+        deadline: float,
+        default: EnvRef | None = None,
+        target: str = "",
     ) -> Answer:
         """Digests for what the object asks for; it waits until `deadline` (time.monotonic).
 
         `default` is for what users run that asks for nothing; it never is a reason to refuse it.
+        `target` is where the object's cluster pulls from, empty for the server's own store.
         """
         # A debug container is not the user's, and with it nothing else of a pod can change.
         if not self._concerns(request) or request.subResource:
@@ -88,10 +97,10 @@ class Admission:
             return Answer()
         if not candidate.asks(text):
             return await self._defaulted(
-                _Case(request, deadline, self._wait, default=default), seen, text
+                _Case(request, deadline, self._wait, target, default=default), seen, text
             )
         try:
-            case = _Case(request, deadline, self._wait_of(request.object))
+            case = _Case(request, deadline, self._wait_of(request.object), target)
             return await self._pinned(case, seen, text)
         except _Refusal as refusal:
             return Answer.refused(refusal.message, refusal.code)
@@ -205,7 +214,7 @@ class Admission:
                 await self._ask(case, missing.name)
             except specs.SpecError as error:
                 raise _Refusal(_sentence(error), 422) from error
-        self._book.renew(used)
+        self._book.renew(key_of(case.target, name) for name in used)
         if not pinned.changes:
             return Answer()
         changes = operations(seen, json.loads(pinned.data))
@@ -228,7 +237,7 @@ class Admission:
             )
         if name in case.images:
             return case.images[name]
-        known = self._book.fresh(name) if case.wait is Wait.NEVER else None
+        known = self._book.fresh(key_of(case.target, name)) if case.wait is Wait.NEVER else None
         if known is None:
             raise _Unasked(name)
         return known.image
@@ -239,8 +248,8 @@ class Admission:
             if case.wait is not Wait.NEVER:
                 await self._settle(case, wanted, dry_run=dry_run)
                 since = time.monotonic()
-            image, current = await self._book.ask(name, since=since)
-        except NotReadyError as error:
+            image, current = await self._near(case, name, since)
+        except (NotReadyError, NotMirroredError) as error:
             raise _Refusal(str(error), 503) from error
         except CatalogError as error:
             raise _Refusal(str(error), 422) from error
@@ -249,6 +258,16 @@ class Admission:
         if not current:
             case.warnings.append(_STALE.format(name, image.rpartition("@")[2]))
         case.images[name] = image
+
+    async def _near(self, case: _Case, name: str, since: float) -> tuple[str, bool]:
+        """What the book says; objects that wait for builds wait for the copy of one too."""
+        while True:
+            try:
+                return await self._book.ask(key_of(case.target, name), since=since)
+            except NotMirroredError:
+                if case.wait is Wait.NEVER or time.monotonic() + _POLL_S > case.deadline:
+                    raise
+            await sleep(_POLL_S)
 
     async def _settle(self, case: _Case, wanted: EnvRef, *, dry_run: bool) -> None:
         # A catalog that went away meanwhile: the book says what is known, and that it may be old.

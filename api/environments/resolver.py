@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
@@ -35,8 +36,16 @@ class Answer:
     @classmethod
     def of(cls, resolved: Resolved) -> Answer:
         """The answer as it goes out."""
-        tag = f'"{resolved.version}-{resolved.digest}"'
+        tag = f'"{resolved.version}-{resolved.digest}{_place(resolved)}"'
         return cls(resolved, resolved.model_dump_json().encode(), tag)
+
+
+def _place(resolved: Resolved) -> str:
+    """What tells an answer from that before its target's registry or pull secret changed."""
+    if resolved.target is None:
+        return ""
+    told = f"{resolved.image} {resolved.pull_secret}"
+    return f"-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
 
 
 @dataclass(slots=True)
@@ -85,6 +94,11 @@ class Resolver:
             if not lock.statistics().tasks_waiting:
                 self._locks.pop(key, None)
         return found
+
+    async def near(self, name: str, accelerator: str | None, target: str) -> Answer:
+        """What it stands for at a target, which the catalog is asked each time; raises likewise."""
+        found = await to_thread.run_sync(service.resolve, self._engine, name, accelerator, target)
+        return Answer.of(found)
 
     def _known(self, key: _Key, stamp: Stamp | None) -> Answer | None:
         kept = self._kept.get(key)

@@ -30,9 +30,20 @@ resolve_router = APIRouter(prefix="/v1/resolve", tags=["environments"], route_cl
 
 _MISSING = declared(Slug.ENVIRONMENT_NOT_FOUND, Slug.VERSION_NOT_FOUND)
 _NO_IMAGE = declared(Slug.ENVIRONMENT_NOT_FOUND, Slug.VERSION_NOT_FOUND, Slug.IMAGE_NOT_FOUND)
+_NOT_NEAR = declared(
+    Slug.ENVIRONMENT_NOT_FOUND,
+    Slug.VERSION_NOT_FOUND,
+    Slug.IMAGE_NOT_FOUND,
+    Slug.TARGET_NOT_FOUND,
+    Slug.NOT_MIRRORED,
+)
 _WhichAccelerator = Annotated[
     str | None,
     Query(min_length=1, max_length=16, description="Of several images, the one for this."),
+]
+WhichTarget = Annotated[
+    str | None,
+    Query(min_length=1, max_length=63, description="The target that pulls it; here unless given."),
 ]
 Wanted = Annotated[str, Query(min_length=1, max_length=255)]
 Limit = Annotated[int, Query(ge=1, le=100)]
@@ -155,7 +166,7 @@ def rollback(
     responses={
         200: {"model": Resolved, "description": "The image, with an `ETag` of the answer."},
         304: {"description": "It is still what `If-None-Match` names."},
-        **_NO_IMAGE,
+        **_NOT_NEAR,
     },
 )
 async def resolve(
@@ -164,13 +175,17 @@ async def resolve(
         str, Query(min_length=1, max_length=MAX_NAME_CHARS, description="NAMESPACE/NAME[:VERSION]")
     ],
     accelerator: _WhichAccelerator = None,
+    target: WhichTarget = None,
     if_none_match: Annotated[str | None, Header(max_length=MAX_TAG_CHARS)] = None,
 ) -> Response:
     """The digest reference that a name stands for at this moment.
 
     Of a version with images for several accelerators that of the first, or of the one asked for.
+    At a target it is the equal digest in the target's registry, once it was copied there.
     """
-    return response(await resolver.resolve(env, accelerator), if_none_match)
+    if target is None:
+        return response(await resolver.resolve(env, accelerator), if_none_match)
+    return response(await resolver.near(env, accelerator, target), if_none_match)
 
 
 @resolve_router.post("", operation_id="resolve_many")

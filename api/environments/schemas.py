@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.problems.model import Problem
+from api.targets.schemas import MirrorOut
 from api.text import Text
 from catalog import versions
 from catalog.diff import Change, ImageDiff
+from catalog.mirrors import Near
 from catalog.models import Environment, Version, VersionImage
+from catalog.target_models import Mirror
 
 
 class ImageOut(BaseModel):
@@ -94,15 +98,23 @@ class WholeVersion(VersionOut):
     lock: str | None = Field(description="The pylock.toml (PEP 751) it was made from.")
     packages_list: list[Package]
     layers: list[Layer]
+    mirrors: list[MirrorOut] = Field(description="The copies of it at targets.")
 
     @classmethod
-    def whole(cls, version: Version, image: VersionImage, lock: str | None) -> WholeVersion:
+    def whole(
+        cls,
+        version: Version,
+        image: VersionImage,
+        lock: str | None,
+        mirrors: Sequence[Mirror] = (),
+    ) -> WholeVersion:
         """The version, loaded whole, and one of its images as its own page shows it."""
         return cls(
             **_facts(version),
             lock=lock,
             packages_list=[Package.model_validate(item) for item in image.packages],
             layers=[Layer.model_validate(item) for item in image.layers],
+            mirrors=[MirrorOut.of(mirror) for mirror in mirrors],
         )
 
 
@@ -228,6 +240,8 @@ class Resolved(BaseModel):
     images: dict[str, str] = Field(
         description="What the version holds for each accelerator, the default first."
     )
+    target: str | None = Field(None, description="Where the images are pulled from, if asked for.")
+    pull_secret: str | None = Field(None, description="With which that target's cluster pulls.")
 
     @classmethod
     def of(cls, version: Version, accelerator: str | None) -> Resolved:
@@ -240,6 +254,23 @@ class Resolved(BaseModel):
             image=found.reference,
             digest=found.index_digest or found.digest,
             images=versions.references(version),
+        )
+
+    @classmethod
+    def near(cls, near: Near, accelerator: str | None) -> Resolved:
+        """The answer at a target: the same digests; raises ImageNotFoundError."""
+        wanted = accelerator or next(iter(near.references))
+        versions.image_of(near.version, wanted)
+        image = near.references[wanted]
+        return cls(
+            environment=near.version.environment.full_name,
+            version=near.version.number,
+            accelerator=wanted,
+            image=image,
+            digest=image.rpartition("@")[2],
+            images=near.references,
+            target=near.target.name,
+            pull_secret=near.target.pull_secret,
         )
 
 

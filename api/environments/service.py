@@ -17,7 +17,8 @@ from api.environments.schemas import (
 )
 from api.problems import ProblemError, Slug
 from api.settings import ApiSettings
-from catalog import diff, environments, versions
+from api.targets import service as targets
+from catalog import diff, environments, mirrors, versions
 from catalog.engine import reading, writing
 
 Which: TypeAlias = tuple[str | None, str | None]
@@ -73,7 +74,8 @@ def version(engine: Engine, name: str, wanted: str, which: Which = DEFAULT) -> W
     with reading(engine) as session:
         found = versions.find(session, name, wanted, whole=True)
         image = versions.image_of(found, *which)
-        return WholeVersion.whole(found, image, versions.lock_text(session, image))
+        lock = versions.lock_text(session, image)
+        return WholeVersion.whole(found, image, lock, mirrors.of_version(session, found))
 
 
 def compare(engine: Engine, name: str, before: str, after: str, which: Which = DEFAULT) -> DiffOut:
@@ -91,7 +93,15 @@ def rollback(engine: Engine, name: str, to: str) -> VersionOut:
         return VersionOut.of(versions.rollback(session, name, to))
 
 
-def resolve(engine: Engine, name: str, accelerator: str | None) -> Resolved:
-    """What NAMESPACE/NAME[:VERSION] stands for; raises like `find` and `image_of`."""
+def resolve(
+    engine: Engine, name: str, accelerator: str | None, target: str | None = None
+) -> Resolved:
+    """What NAMESPACE/NAME[:VERSION] stands for, here or at a target.
+
+    Raises like `find` and `image_of`, and like `api.targets.service.near`.
+    """
     with reading(engine) as session:
-        return Resolved.of(versions.resolve(session, name), accelerator)
+        version = versions.resolve(session, name)
+        if target is None:
+            return Resolved.of(version, accelerator)
+        return Resolved.near(targets.near(engine, session, version, target), accelerator)

@@ -16,7 +16,8 @@ router = APIRouter(prefix="/v1/pins", tags=["pins"])
     "",
     operation_id="pin",
     responses=declared(
-        Slug.TOO_LARGE, Slug.ENVIRONMENT_NOT_FOUND, Slug.VERSION_NOT_FOUND, Slug.SPEC_REFUSED
+        *(Slug.TOO_LARGE, Slug.ENVIRONMENT_NOT_FOUND, Slug.VERSION_NOT_FOUND, Slug.SPEC_REFUSED),
+        *(Slug.TARGET_NOT_FOUND, Slug.NOT_MIRRORED),
     ),
 )
 def pin(asked: PinRequest, services: ServicesDep) -> Pinned:

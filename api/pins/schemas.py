@@ -33,6 +33,12 @@ class PinRequest(BaseModel):
         max_length=16,
         description="Of several images that for this; by default each container's resources say.",
     )
+    target: str | None = Field(
+        None,
+        min_length=1,
+        max_length=63,
+        description="The target that pulls it; what it needs to pull is added. Here by default.",
+    )
     pull_secrets: list[SecretName] = Field(
         default_factory=list, max_length=20, description="Added where the image is pulled."
     )

@@ -74,7 +74,8 @@ async def _on_catalog(request: Request, error: Exception) -> Response:
     slug = slug_of(error.type)
     if slug is Slug.INTERNAL:
         return surprise(request, error)
-    return response_to(request, ProblemError(slug, str(error)))
+    headers = {"Retry-After": "5"} if slug is Slug.NOT_MIRRORED else None
+    return response_to(request, ProblemError(slug, str(error), headers=headers))
 
 
 async def _on_catalog_away(request: Request, error: Exception) -> Response:

@@ -17,6 +17,8 @@ class Slug(StrEnum):
     ENVIRONMENT_NOT_FOUND = "environment-not-found"
     VERSION_NOT_FOUND = "version-not-found"
     IMAGE_NOT_FOUND = "image-not-found"
+    TARGET_NOT_FOUND = "target-not-found"
+    NOT_MIRRORED = "not-mirrored"
     BUILD_NOT_FOUND = "build-not-found"
     BASE_NOT_FOUND = "base-not-found"
     HOOK_NOT_FOUND = "hook-not-found"
@@ -68,6 +70,8 @@ KINDS: Mapping[Slug, Kind] = {
     Slug.ENVIRONMENT_NOT_FOUND: Kind("There is no such environment", 404),
     Slug.VERSION_NOT_FOUND: Kind("There is no such version", 404),
     Slug.IMAGE_NOT_FOUND: Kind("The version has no such image", 404),
+    Slug.TARGET_NOT_FOUND: Kind("There is no such target", 404),
+    Slug.NOT_MIRRORED: Kind("The version is not at the target yet", 409),
     Slug.BUILD_NOT_FOUND: Kind("There is no such build", 404),
     Slug.HOOK_NOT_FOUND: Kind("There is no such webhook", 404),
     Slug.BASE_NOT_FOUND: Kind("There is no such base", 404),

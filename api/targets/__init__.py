@@ -1,0 +1,1 @@
+"""Targets: registries near other clusters, and the copies of versions in them."""
