@@ -26,6 +26,10 @@ class Near:
     target: Target
     references: dict[str, str]
 
+    def named(self, reference: str) -> str:
+        """The same digest of the version's environment in the target's registry."""
+        return _named(self.version, self.target, reference.rpartition("@")[2])
+
 
 def plan(session: Session, version: Version) -> None:
     """Plan the copies of a new version, with the version's own commit."""
@@ -88,12 +92,15 @@ def _references(version: Version, target: Target) -> dict[str, str]:
     found: dict[str, str] = {}
     for image in version.images:
         digest = image.index_digest or image.digest
-        reference = f"{target.prefix}/{version.environment.full_name}@{digest}"
-        found.setdefault(image.accelerator, reference)
+        found.setdefault(image.accelerator, _named(version, target, digest))
     preferred = target.accelerator
     if preferred is not None and preferred in found:
         return {preferred: found[preferred]} | found
     return found
+
+
+def _named(version: Version, target: Target, digest: str) -> str:
+    return f"{target.prefix}/{version.environment.full_name}@{digest}"
 
 
 def of_version(session: Session, version: Version) -> Sequence[Mirror]:

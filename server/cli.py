@@ -211,6 +211,79 @@ def base_show(name: str, *, as_json: bool) -> None:
     _show(bases.get(name), as_json)
 
 
+@server.group()
+def target() -> None:
+    """Targets: registries near other clusters, to which every version is copied."""
+
+
+@target.command("add")
+@click.argument("namespace")
+@click.argument("name")
+@click.argument("registry", metavar="HOST[:PORT][/PREFIX]")
+@click.option("--accelerator", type=click.Choice(["cpu", "cuda", "tpu"]), help="Its default.")
+@click.option("--pull-secret", metavar="NAME", help="The secret that pulls from it there.")
+@click.option("--json", "as_json", is_flag=True)
+def target_add(
+    namespace: str,
+    name: str,
+    registry: str,
+    accelerator: str | None,
+    pull_secret: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Copy the versions of NAMESPACE, '*' for every one, to a registry, known as NAME.
+
+    What is latest is copied now, new versions as they come, older ones when asked for. Credentials
+    are those of the workers' Docker config. Adding a name again changes it; with another registry
+    all is copied anew. https:// or http:// before the host says how it is spoken to.
+    """
+    from server import targets
+
+    _show(targets.add(namespace, name, registry, accelerator, pull_secret), as_json)
+
+
+@target.command("ls")
+@click.option("--json", "as_json", is_flag=True)
+def target_ls(*, as_json: bool) -> None:
+    """List the targets."""
+    from server import targets
+
+    found = targets.every()
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    if not found:
+        click.echo("No targets yet; add one with `kitbag-server target add`.", err=True)
+    for item in found:
+        more = "".join(
+            f"  {label} {item[key]}"
+            for key, label in (("accelerator", "for"), ("pull_secret", "secret"))
+            if item[key]
+        )
+        click.echo(f"{item['namespace']:<20} {item['name']:<12} {item['registry']}{more}")
+
+
+@target.command("rm")
+@click.argument("namespace")
+@click.argument("name")
+def target_rm(namespace: str, name: str) -> None:
+    """Forget a target; what its registry holds stays there."""
+    from server import targets
+
+    targets.remove(namespace, name)
+
+
+@target.command("retry")
+@click.argument("namespace")
+@click.argument("name")
+def target_retry(namespace: str, name: str) -> None:
+    """Try now what failed and waits to be tried again."""
+    from server import targets
+
+    targets.retry(namespace, name)
+
+
 @server.command()
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 def gc(*, dry_run: bool) -> None:

@@ -10,9 +10,9 @@ import logging
 from collections.abc import Iterator
 from datetime import timedelta
 
-from catalog import rollouts
+from catalog import mirrors, rollouts
 from catalog.engine import reading, writing
-from catalog.errors import LostRolloutError
+from catalog.errors import LostRolloutError, NotMirroredError, TargetNotFoundError
 from catalog.rollout_models import RolloutRun
 from kitbag import specs
 from kitbag.live import Choices, Wanted
@@ -61,11 +61,6 @@ def roll(kit: Services, run_id: int) -> None:
 class _Roll:
     def __init__(self, kit: Services, run: RolloutRun) -> None:
         self._kit, self._run, self._rollout = kit, run, run.rollout
-        environment = run.rollout.environment.full_name
-        with reading(kit.engine) as session:
-            successors = rollouts.successors(session, run.version)
-        ref = EnvRef.parse(f"{environment}:{run.number}")
-        self._wanted = Wanted(run.version.image, ref, successors)
         self._choice = Choices(
             restart=self._rollout.restart,
             clone=self._rollout.clone,
@@ -76,16 +71,38 @@ class _Roll:
     def go(self) -> None:
         """Change every object, and say when to come again for those that are left."""
         try:
+            self._wanted = self._what()
             self._kinds = specs.of_file(self._kit.settings.kinds)
             with connect(self._kit.settings.cluster) as http:
                 states = list(self._changed(Cluster(http, self._person())))
-        except (AwayError, specs.KindsError) as error:
+        except (
+            *(AwayError, specs.KindsError),
+            *(NotMirroredError, TargetNotFoundError),
+        ) as error:
             return self._finish(again=True, problem=str(error))
         except ClusterError as error:
             return self._finish(again=False, problem=str(error))
         if None in states:
             return self._finish(again=False, superseded=True)
         return self._finish(again=any(one.state.again for one in states if one))
+
+    def _what(self) -> Wanted:
+        """The version as this cluster pulls it.
+
+        Raises TargetNotFoundError, and NotMirroredError until it can.
+        """
+        version, at = self._run.version, self._kit.settings.cluster_target
+        ref = EnvRef.parse(f"{self._rollout.environment.full_name}:{self._run.number}")
+        with reading(self._kit.engine) as session:
+            successors = rollouts.successors(session, version)
+            if not at:
+                return Wanted(version.image, ref, successors)
+            near = mirrors.near(session, version, at)
+        there = {
+            digest: None if image is None else near.named(image)
+            for digest, image in successors.items()
+        }
+        return Wanted(near.named(version.image), ref, there)
 
     def _changed(self, cluster: Cluster) -> Iterator[Result | None]:
         """What became of each object; None, and no more, once there is a newer version."""

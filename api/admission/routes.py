@@ -34,7 +34,9 @@ DefaultName = Annotated[
 ]
 Target = Annotated[
     str | None,
-    Query(max_length=63, description="Where the cluster pulls from; KITBAG_CLUSTER_TARGET unless."),
+    Query(
+        max_length=63, description="Where the cluster pulls from; KITBAG_CLUSTER_TARGET by default."
+    ),
 ]
 
 router = APIRouter(

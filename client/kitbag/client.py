@@ -255,10 +255,34 @@ class Client:
         answer = self._transport.get(path, accelerator=accelerator, platform=platform)
         return self._read(Version.from_json, answer)
 
-    def resolve(self, name: str, *, accelerator: str | None = None) -> Resolved:
-        """The image that NS/NAME[:VERSION] stands for at this moment, the default of several."""
-        answer = self._transport.get("/v1/resolve", env=str(_env(name)), accelerator=accelerator)
-        return self._read(Resolved.from_json, answer)
+    def resolve(
+        self,
+        name: str,
+        *,
+        accelerator: str | None = None,
+        target: str | None = None,
+        wait_s: float = 0.0,
+    ) -> Resolved:
+        """The image that NS/NAME[:VERSION] stands for at this moment, the default of several.
+
+        At a `target` it is the equal digest in that target's registry; while it is not there yet
+        this waits up to `wait_s`, then raises KitbagError with the problem `not-mirrored`.
+        """
+        ends = time.monotonic() + wait_s
+        pause_s = _FIRST_WAIT_S
+        while True:
+            try:
+                answer = self._transport.get(
+                    "/v1/resolve", env=str(_env(name)), accelerator=accelerator, target=target
+                )
+                return self._read(Resolved.from_json, answer)
+            except KitbagError as error:
+                waits = error.problem is not None and error.problem.type == "not-mirrored"
+                left_s = ends - time.monotonic()
+                if not waits or left_s <= 0:
+                    raise
+            time.sleep(min(pause_s, left_s))
+            pause_s = min(2 * pause_s, _LONGEST_WAIT_S)
 
     def diff(
         self,

@@ -96,18 +96,29 @@ def _refused(name: str, why: str) -> Outcome:
 class Resolver:
     """Answers references with the server's digests, each asked for once, if ever.
 
-    Of a version with several images it gives that for the accelerator, or all of them.
+    Of a version with several images it gives that for the accelerator, or all of them; at a
+    target those in its registry, for which it waits up to `wait_s`.
     """
 
-    def __init__(self, accelerator: str | None = None) -> None:
+    def __init__(
+        self, accelerator: str | None = None, *, target: str | None = None, wait_s: float = 0.0
+    ) -> None:
         self._accelerator = accelerator
+        self._target, self._wait_s = target, wait_s
+        self._secrets: dict[str, str] = {}
+        self._asked: list[str] = []
         self._client: Client | None = None
         self._known: dict[str, str | KitbagError] = {}
 
     def __call__(self, name: str) -> str:
+        self._asked.append(name)
         if name not in self._known:
             try:
-                found = self._server().resolve(name, accelerator=self._accelerator)
+                found = self._server().resolve(
+                    name, accelerator=self._accelerator, target=self._target, wait_s=self._wait_s
+                )
+                if found.pull_secret:
+                    self._secrets[name] = found.pull_secret
                 several = self._accelerator is None and len(found.images) > 1
                 self._known[name] = Images(found.images) if several else found.image
             except UnreachableError:
@@ -118,6 +129,11 @@ class Resolver:
         if isinstance(answer, KitbagError):
             raise answer
         return answer
+
+    def secrets(self) -> tuple[str, ...]:
+        """The secrets that pull what was asked for since this was called last."""
+        asked, self._asked = self._asked, []
+        return tuple(dict.fromkeys(self._secrets[name] for name in asked if name in self._secrets))
 
     def _server(self) -> Client:
         if self._client is None:
@@ -143,12 +159,15 @@ class Wish:
     accelerator: str | None = None
     pull_secrets: tuple[str, ...] = ()
     pull_policy: PullPolicy | None = None
+    target: str | None = None
+    wait_s: float = 0.0
 
 
 def target(wish: Wish, resolver: Resolver) -> Target:
     """What to pin: an image as it is, an environment's image, or only what files ask for."""
     found = _target(wish.env, wish.image, resolver)
-    return replace(found, pull_secrets=wish.pull_secrets, pull_policy=wish.pull_policy)
+    secrets = tuple(dict.fromkeys((*wish.pull_secrets, *resolver.secrets())))
+    return replace(found, pull_secrets=secrets, pull_policy=wish.pull_policy)
 
 
 def _target(env: str | None, image: str | None, resolver: Resolver) -> Target:
@@ -173,6 +192,11 @@ def pinned(
     try:
         data = manifest.read()
         done = pin(data, wanted, container=container, filename=manifest.name, kinds=kinds)
+        more = wanted.resolve.secrets() if isinstance(wanted.resolve, Resolver) else ()
+        if not set(more) <= set(wanted.pull_secrets):  # known once its references were resolved
+            secrets = tuple(dict.fromkeys((*wanted.pull_secrets, *more)))
+            again = replace(wanted, pull_secrets=secrets)
+            done = pin(data, again, container=container, filename=manifest.name, kinds=kinds)
         notes = done.notes
         silent = manifest.given and wanted.image and not (done.changes or done.skipped or notes)
         if silent and not images(data, container=container, filename=manifest.name, kinds=kinds):

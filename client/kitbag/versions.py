@@ -217,7 +217,8 @@ class Diff:
 class Resolved:
     """The image that an environment's name stands for at this moment.
 
-    `images` are those for each accelerator that the version has, the default first.
+    `images` are those for each accelerator that the version has, the default first; `pull_secret`
+    names the secret with which the target's cluster pulls them, if it needs one.
     """
 
     environment: str
@@ -225,6 +226,7 @@ class Resolved:
     image: str
     digest: str
     images: Mapping[str, str] = field(default_factory=dict)
+    pull_secret: str | None = None
     json: Json = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -235,6 +237,7 @@ class Resolved:
             image=str(data["image"]),
             digest=str(data["digest"]),
             images={str(key): str(value) for key, value in (data.get("images") or {}).items()},
+            pull_secret=data.get("pull_secret"),
             json=data,
         )
 

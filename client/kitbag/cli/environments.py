@@ -32,13 +32,19 @@ BARS = 20
 @click.command()
 @click.argument("environment", metavar="NS/NAME[:VERSION]")
 @options.accelerator
+@options.target
+@options.wait_s
 @as_json
-def resolve(environment: str, accelerator: str | None, json_: bool) -> None:
-    """Print the digest reference of an environment."""
+def resolve(
+    environment: str, accelerator: str | None, target: str | None, wait_s: float, json_: bool
+) -> None:
+    """Print the digest reference of an environment, here or at a target."""
     from kitbag.client import Client
 
     with Client() as client:
-        resolved = client.resolve(environment, accelerator=accelerator)
+        resolved = client.resolve(
+            environment, accelerator=accelerator, target=target, wait_s=wait_s
+        )
     if json_:
         print_json(resolved.json)
     else:
@@ -143,6 +149,21 @@ def show(
                     each.reference,
                 )
                 for each in version.images
+            ),
+        )
+    if version.json.get("mirrors"):
+        click.echo()
+        print_table(
+            ("TARGET", "STATE", "COPIED", "REGISTRY", "PROBLEM"),
+            (
+                (
+                    str(each["target"]),
+                    str(each["state"]),
+                    size(int(each["copied_bytes"])),
+                    str(each["registry"]),
+                    str(each["problem"]) or "-",
+                )
+                for each in version.json["mirrors"]
             ),
         )
     if version.packages_list:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from kitbag.cli import options
 from kitbag.cli.kinds import table
 from kitbag.cli.output import as_json, clean, print_json
 from kitbag.errors import KitbagError
@@ -39,6 +40,8 @@ _TARGET = (
         type=click.Choice(["cpu", "cuda", "tpu"]),
         help="Pin the image for this; by default that which each container's resources ask for.",
     ),
+    options.target,
+    options.wait_s,
     click.option(
         "--pull-secret",
         "pull_secrets",
@@ -82,6 +85,8 @@ def pin(
     image: str | None,
     container: str | None,
     accelerator: str | None,
+    target: str | None,
+    wait_s: float,
     pull_secrets: tuple[str, ...],
     pull_policy: str | None,
     in_place: bool,
@@ -101,7 +106,7 @@ def pin(
         raise click.UsageError("-i, -o and --check or --diff exclude each other.")
     if (in_place or output) and "-" in files:
         raise click.UsageError("stdin has no place to be written to: leave out -i and -o.")
-    wish = _wish(env, image, container, accelerator, pull_secrets, pull_policy)
+    wish = _wish(env, image, container, accelerator, pull_secrets, pull_policy, target, wait_s)
     outcomes = _outcomes(files, wish)
     if in_place or output:
         outcomes = _written(outcomes, output)
@@ -148,6 +153,8 @@ def apply(
     image: str | None,
     container: str | None,
     accelerator: str | None,
+    target: str | None,
+    wait_s: float,
     pull_secrets: tuple[str, ...],
     pull_policy: str | None,
     namespace: str | None,
@@ -165,7 +172,7 @@ def apply(
     from kitbag import kubectl
     from kitbag.manifests import joined
 
-    wish = _wish(env, image, container, accelerator, pull_secrets, pull_policy)
+    wish = _wish(env, image, container, accelerator, pull_secrets, pull_policy, target, wait_s)
     outcomes = [one for one in _outcomes((*files, *more), wish) if _object(one)]
     outcomes = _checked(outcomes, namespace, cluster, clone)
     _report(outcomes, quiet=True, json_=json_)
@@ -237,6 +244,8 @@ def _wish(
     accelerator: str | None,
     pull_secrets: tuple[str, ...],
     pull_policy: str | None,
+    target: str | None,
+    wait_s: float,
 ) -> Wish:
     from kitbag.manifests import Wish
     from kitbag.specs import ImageRef, PullPolicy
@@ -252,7 +261,8 @@ def _wish(
         if not _SECRET.fullmatch(name):
             raise KitbagError(f"{name!r} is no secret's name: small letters, digits, '-' and '.'")
     policy = PullPolicy(pull_policy) if pull_policy else None
-    return Wish(env, image, container, accelerator, tuple(dict.fromkeys(pull_secrets)), policy)
+    secrets = tuple(dict.fromkeys(pull_secrets))
+    return Wish(env, image, container, accelerator, secrets, policy, target, wait_s)
 
 
 def _outcomes(files: Sequence[str], wish: Wish) -> list[Outcome]:
@@ -261,7 +271,9 @@ def _outcomes(files: Sequence[str], wish: Wish) -> list[Outcome]:
     kinds = table()
     if wish.image is not None and wish.accelerator is not None:
         raise click.UsageError("--image names one image, so --accelerator changes nothing.")
-    resolver = manifests.Resolver(wish.accelerator)
+    if wish.image is not None and wish.target is not None:
+        raise click.UsageError("--image is somewhere already, so --target changes nothing.")
+    resolver = manifests.Resolver(wish.accelerator, target=wish.target, wait_s=wish.wait_s)
     try:
         wanted = manifests.target(wish, resolver)
         return [

@@ -33,6 +33,17 @@ accelerator = click.option(
     type=click.Choice(["cpu", "cuda", "tpu"]),
     help="Of several images the one for this; the default one otherwise.",
 )
+target = click.option(
+    "--target", metavar="NAME", help="Name it in the registry of this target, another cluster."
+)
+wait_s = click.option(
+    "--wait",
+    "wait_s",
+    metavar="SECONDS",
+    type=click.FloatRange(0, 86400),
+    default=0.0,
+    help="How long to wait until it is there; without it, what isn't is an error.",
+)
 platform = click.option(
     "--platform", metavar="OS/ARCH", help="Of several images the one for this, as linux/arm64."
 )
