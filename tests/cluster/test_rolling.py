@@ -21,7 +21,7 @@ from rig.cluster import Cluster as Rig
 from rig.helm import Helm
 from sqlalchemy import update
 
-from catalog import builds, rollouts, runs
+from catalog import builds, mirrors, rollouts, runs, targets
 from catalog.engine import migrate, reading, writing
 from catalog.rollout_models import RolloutRun, RunState
 from catalog.states import BuildState
@@ -172,6 +172,28 @@ def test_an_api_server_that_is_away_loses_nothing(site: Site, cluster: Rig) -> N
     site.hurry()
     assert site.work() == [RunState.DONE, RunState.DONE]
     assert runs_now(cluster, deployment(site.namespace)) == {NEW}
+
+
+def test_a_cluster_that_is_a_target_runs_its_own_registrys_copy_once_it_is_there(
+    site: Site, cluster: Rig
+) -> None:
+    site.use(cluster_target="gcp")
+    with writing(site.engine) as session:
+        targets.add(session, site.namespace, "gcp", "registry://near.example/kit")
+    site.version(NEW)
+    site.register()
+    assert site.work() == [RunState.PENDING]
+    assert "is not in near.example/kit" in site.runs()[0].problem
+    assert runs_now(cluster, deployment(site.namespace)) == {OLD}
+    with writing(site.engine) as session:
+        (copy_id,) = mirrors.due(session)
+        copy = mirrors.claim(session, copy_id, "w", LONG)
+        assert copy is not None
+        mirrors.finish(session, copy_id, copy.attempt)
+    site.hurry()
+    assert site.work() == [RunState.DONE]
+    near = f"near.example/kit/{site.environment}@{NEW.partition('@')[2]}"
+    assert runs_now(cluster, deployment(site.namespace)) == {near}
 
 
 def test_what_a_dead_worker_left_is_taken_up_at_once(site: Site, cluster: Rig) -> None:
