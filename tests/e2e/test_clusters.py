@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from e2e.servers import Embedded
+from e2e.servers import Embedded, run_server
 from rig.proxy import Proxy
 from rig.registry import Factory
 
@@ -44,6 +45,15 @@ spec:
 """
 
 
+def operate(server: Embedded, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`kitbag-server` as the operator of a server that `up` runs calls it."""
+    catalog = {
+        "KITBAG_DATABASE_URL": f"sqlite:///{server.data / 'catalog.db'}",
+        "KITBAG_DATA": str(server.data),
+    }
+    return run_server(*arguments, env=server.environ | catalog)
+
+
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     """A folder with packages for CPUs, and more of them for CUDA, and a job to run it."""
@@ -67,9 +77,9 @@ def test_a_job_of_16_workers_with_8_gpus_goes_to_the_other_cluster(
     line.refuse = True
     secret = ("--accelerator", "cuda", "--pull-secret", "gcp-pull")
     for target in (("gcp", f"{near.host}/kit", *secret), ("edge", line.host)):
-        added = embedded.kitbag_server("target", "add", "clusters", *target)
+        added = operate(embedded, "target", "add", "clusters", *target)
         assert added.returncode == 0, added.stderr
-    listed = json.loads(embedded.kitbag_server("target", "ls", "--json").stdout)
+    listed = json.loads(operate(embedded, "target", "ls", "--json").stdout)
     assert [(each["namespace"], each["name"]) for each in listed] == [
         ("clusters", "edge"),
         ("clusters", "gcp"),
@@ -95,14 +105,14 @@ def test_a_job_of_16_workers_with_8_gpus_goes_to_the_other_cluster(
     assert refused.returncode == 2
     assert f"clusters/gan:1 is not in {line.host}, the registry of edge, yet" in refused.stderr
     line.refuse = False
-    assert embedded.kitbag_server("target", "retry", "clusters", "edge").returncode == 0
+    assert operate(embedded, "target", "retry", "clusters", "edge").returncode == 0
     edge = embedded.kitbag("resolve", "clusters/gan", "--target", "edge", "--wait", "60")
     assert edge.stdout.strip() == f"{line.host}/clusters/gan@{here['cpu'].rpartition('@')[2]}"
     shown = embedded.kitbag("show", "clusters/gan").stdout
     assert re.search(rf"edge +done +\S+ \S+ +{re.escape(line.host)}", shown), shown
 
     for name in ("gcp", "edge"):
-        assert embedded.kitbag_server("target", "rm", "clusters", name).returncode == 0
+        assert operate(embedded, "target", "rm", "clusters", name).returncode == 0
     gone = embedded.kitbag("pin", job, "--target", "gcp")
     assert gone.returncode == 2
     assert "clusters has no target 'gcp', it has none" in gone.stderr
@@ -121,7 +131,7 @@ def test_a_job_of_16_workers_with_8_gpus_goes_to_the_other_cluster(
 def test_a_target_that_can_not_be_is_refused_with_a_sentence(
     embedded: Embedded, arguments: tuple[str, ...], sentence: str
 ) -> None:
-    done = embedded.kitbag_server("target", "add", *arguments)
+    done = operate(embedded, "target", "add", *arguments)
     assert done.returncode == 2
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
