@@ -143,6 +143,8 @@ def test_a_rollback_is_a_new_version_with_the_old_image(site, problem):
         "image": old.image,
         "digest": old.digest,
         "images": {"cpu": old.image},
+        "target": None,
+        "pull_secret": None,
     }
     missing = site.http.post("/v1/environments/alice/gan/rollback", json={"to": "9"})
     problem(missing, 404, "version-not-found")
@@ -231,6 +233,8 @@ def test_a_version_tells_of_each_of_its_images(site, problem):
         "image": "r/alice/gan@sha256:cpu",
         "digest": "sha256:cpu",
         "images": {"cpu": "r/alice/gan@sha256:cpu", "cuda": "r/alice/gan@sha256:cuda"},
+        "target": None,
+        "pull_secret": None,
     }
     assert resolved(accelerator="cuda").json()["image"] == "r/alice/gan@sha256:cuda"
     told = problem(resolved(accelerator="tpu"), 404, "image-not-found")

@@ -227,14 +227,20 @@ def _sites(item: Json, wanted: Wanted, choice: Choices, table: Kinds) -> list[Pl
 
 
 def _belongs(image: str | None, wanted: Wanted) -> bool:
-    """Whether an image is one of the wanted one's repository, or a reference to its environment."""
+    """Whether an image is one of the wanted one's repository, or a reference to its environment.
+
+    By its digest it is one of the environment's wherever it is pulled from.
+    """
     if not image:
         return False
     try:
         if image.startswith("kitbag://"):
             ours = wanted.version
             return ours is not None and EnvRef.parse(image).environment == ours.environment
-        return ImageRef.parse(image).name == ImageRef.parse(wanted.image).name
+        found = ImageRef.parse(image)
+        return found.digest in wanted.successors or (
+            found.name == ImageRef.parse(wanted.image).name
+        )
     except ValueError:
         return False
 
