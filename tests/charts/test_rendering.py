@@ -191,6 +191,16 @@ def test_every_variable_is_a_setting_of_the_server(render: Render, values: Path)
             assert len(set(names)) == len(names)
 
 
+def test_webhooks_have_their_key_from_a_secret_and_none_unless_it_is_named(render: Render) -> None:
+    def key(objects: list[Any]) -> list[Any]:
+        container = only(objects, "Deployment", "-api")["spec"]["template"]["spec"]["containers"][0]
+        return [each for each in container["env"] if each["name"] == "KITBAG_HOOK_KEY"]
+
+    assert key(render()) == []
+    [variable] = key(render(of="everything"))
+    assert variable["valueFrom"]["secretKeyRef"] == {"name": "hooks", "key": "key"}
+
+
 def test_the_migration_needs_nothing_that_is_installed_after_it(render: Render) -> None:
     objects = render(of="everything")
     hooks = {

@@ -38,6 +38,9 @@ spec:
           env:
             {{- include "kitbag.env" (list . $name) | nindent 12 }}
             {{- include "kitbag.brokerEnv" . | nindent 12 }}
+            {{- with .Values.hooks.publicUrl }}
+            - {name: KITBAG_PUBLIC_URL, value: {{ . | quote }}}
+            {{- end }}
             - {name: KITBAG_STORE, value: {{ .Values.store | quote }}}
             - {name: KITBAG_CACHE, value: /var/cache/kitbag}
             - {name: KITBAG_CACHE_MAX_BYTES, value: {{ $of.cache.maxBytes | int64 | quote }}}
