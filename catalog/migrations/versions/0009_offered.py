@@ -19,5 +19,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    with op.batch_alter_table("environments") as table:
-        table.drop_column("offered")
+    # Not as a batch: SQLite would make the table anew, and can't drop one that others refer to.
+    op.drop_column("environments", "offered")
