@@ -68,9 +68,16 @@ def test_rollback_is_a_new_version_of_the_old_image(embedded: Embedded) -> None:
     embedded.build("cli/back", "one", "four")
     done = embedded.kitbag("rollback", "cli/back", "--to", "1")
     assert (done.returncode, done.stdout) == (0, old["image"] + "\n")
-    resolved = shown(embedded, "resolve", "cli/back")
-    assert (resolved["environment"], resolved["version"]) == ("cli/back", 3)
-    assert (resolved["image"], resolved["digest"]) == (old["image"], old["digest"])
+    assert shown(embedded, "resolve", "cli/back") == {
+        "environment": "cli/back",
+        "version": 3,
+        "accelerator": "cpu",
+        "image": old["image"],
+        "digest": old["digest"],
+        "images": {"cpu": old["image"]},
+        "target": None,
+        "pull_secret": None,
+    }
 
 
 def test_plan_says_what_would_move_and_builds_nothing(

@@ -15,7 +15,13 @@ PHONE = {"width": 360, "height": 740}
 
 
 @pytest.fixture
-def page(browser: Browser, site: Site) -> Iterator[Page]:
+def goes_offline(request: pytest.FixtureRequest) -> bool:
+    """Whether the test takes its browser offline, which the browser then complains of."""
+    return request.node.get_closest_marker("offline") is not None
+
+
+@pytest.fixture
+def page(browser: Browser, site: Site, goes_offline: bool) -> Iterator[Page]:
     """A tab at the site; what the browser complains of fails the test."""
     context = browser.new_context(base_url=site.url, viewport=DESK)  # type: ignore[arg-type]
     tab = context.new_page()
@@ -24,8 +30,9 @@ def page(browser: Browser, site: Site) -> Iterator[Page]:
     tab.on("console", lambda told: complaints.append(told.text) if told.type == "error" else None)
     yield tab
     context.close()
-    # What a test that goes offline wants to see.
-    assert [told for told in complaints if "ERR_INTERNET_DISCONNECTED" not in told] == []
+    if goes_offline:
+        complaints = [told for told in complaints if "ERR_INTERNET_DISCONNECTED" not in told]
+    assert complaints == []
 
 
 def fill(site: Site) -> str:
@@ -162,6 +169,7 @@ def test_without_javascript_all_is_readable_and_builds_begin(browser: Browser, s
     context.close()
 
 
+@pytest.mark.offline
 def test_a_server_that_is_gone_is_told_of_and_comes_back(
     page: Page, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
