@@ -150,6 +150,10 @@ class BlobsLostError(StoreRefusedError):
         self.digests = digests
 
 
+class NoDeletesError(StoreRefusedError):
+    """A registry deletes nothing, for nobody: its operator has not enabled it."""
+
+
 class StoreUnreachableError(BuildError):
     """The registry did not answer, or stopped answering half-way."""
 

@@ -18,10 +18,10 @@ from builder import cuda, layered
 from builder.index import MemoryIndex
 from builder.layers import zst
 from builder.layers.cache import LayerCache
-from builder.model import ZSTD_LAYER_TYPE, Base, Descriptor, Layer, Lock, Step
+from builder.model import ZSTD_LAYER_TYPE, Base, Layer, Lock, Step
 from builder.stored import Stored
 from builder.stores.layout import LayoutStore
-from builder.stores.protocol import Manifest, Put, Store
+from builder.stores.protocol import Store
 from builder.streams import Chunks
 
 MAX_FILES = 100
@@ -73,11 +73,12 @@ def verify(
     it is Zstandard (`zst.PACKER`); nothing is written to the store.
     Raises what a build raises.
     """
-    layout = LayoutStore(scratch / "layout", name="verify")
+    # The base's layers are compared by name alone.
     held = frozenset(layer.descriptor.digest for layer in base.layers)
+    layout = LayoutStore(scratch / "layout", name="verify", elsewhere=held)
     clean = replace(
         tools,
-        store=_Scratch(layout, held),
+        store=layout,
         index=MemoryIndex(),
         cache=LayerCache(scratch / "cache"),
         compression=stored.compression,
@@ -164,40 +165,3 @@ def _sha256(content: IO[bytes]) -> str:
     while chunk := content.read(1 << 20):
         hashed.update(chunk)
     return hashed.hexdigest()
-
-
-class _Scratch:
-    """A layout that also counts the base's layers as held: they are compared by name alone."""
-
-    def __init__(self, layout: LayoutStore, held: frozenset[str]) -> None:
-        self._layout = layout
-        self._held = held
-
-    @property
-    def name(self) -> str:
-        return self._layout.name
-
-    def reference(self, repo: str, digest: str) -> str:
-        return self._layout.reference(repo, digest)
-
-    def missing(self, repo: str, digests: Iterable[str]) -> set[str]:
-        return self._layout.missing(repo, digests) - self._held
-
-    def put_blob(
-        self,
-        repo: str,
-        descriptor: Descriptor,
-        open_blob: Callable[[], BinaryIO],
-        *,
-        mount_from: str | None = None,
-    ) -> Put:
-        return self._layout.put_blob(repo, descriptor, open_blob, mount_from=mount_from)
-
-    def blob(self, repo: str, digest: str) -> Iterator[bytes]:
-        return self._layout.blob(repo, digest)
-
-    def put_manifest(self, repo: str, manifest: Manifest, *, tags: Iterable[str] = ()) -> None:
-        self._layout.put_manifest(repo, manifest, tags=tags)
-
-    def manifest(self, repo: str, reference: str) -> Manifest | None:
-        return self._layout.manifest(repo, reference)

@@ -56,6 +56,11 @@ def push(repo: str) -> Scopes:
     return frozenset({f"repository:{repo}:pull", f"repository:{repo}:push"})
 
 
+def delete(repo: str) -> Scopes:
+    """The scope to delete in a repository; to some registries that is a kind of push."""
+    return push(repo) | {f"repository:{repo}:delete"}
+
+
 def parse_scopes(text: str) -> Scopes:
     """The single actions of a challenge's scope parameter; at most MAX_SCOPES of them."""
     actions = [

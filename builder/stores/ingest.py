@@ -10,7 +10,7 @@ import os
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -65,9 +65,9 @@ class Ingest:
                 self._settle(target, temporary, place)
         return descriptor.size_bytes
 
-    def data(self, descriptor: Descriptor, data: bytes) -> None:
-        """Hold a blob that is in memory."""
-        self.blob(descriptor, lambda: io.BytesIO(data))
+    def data(self, descriptor: Descriptor, data: bytes) -> int:
+        """Hold a blob that is in memory; bytes written, 0 if it was held."""
+        return self.blob(descriptor, lambda: io.BytesIO(data))
 
     def replace(self, place: Path, data: bytes) -> None:
         """Make these the bytes of a file of the layout, at once and for good."""
@@ -92,6 +92,21 @@ class Ingest:
             )
         if last:
             yield last
+
+    def small(self, digest: str, limit: int) -> bytes | None:
+        """The bytes of a blob, unverified; None if it isn't held or has more than so many."""
+        try:
+            with self.path(digest).open("rb") as stream:
+                data = stream.read(limit + 1)
+        except FileNotFoundError:
+            return None
+        return data if len(data) <= limit else None
+
+    def remove(self, digests: Iterable[str]) -> None:
+        """Let go of blobs; who reads one just now reads it to its end."""
+        for digest in digests:
+            self.path(digest).unlink(missing_ok=True)
+        self.sync()
 
     def sync(self) -> None:
         """Return once the names of all blobs put so far survive a power cut."""

@@ -8,13 +8,16 @@ On disk, below the root, for every repository of the store:
   `org.opencontainers.image.ref.name` is `REPO@sha256:<hex>`, and one more, `REPO:TAG`, a tag.
   A tag that moves keeps the `REPO@…` entry of what it named, so that a digest stays found for ever.
   A manifest belongs to a repository if any entry of that repository names its digest; so layouts
-  that other tools wrote, with `REPO:TAG` alone, are read too.
+  that other tools wrote, with `REPO:TAG` alone, are read too. `delete` alone takes entries away.
 * `ingest/`: files that are being written, each locked by its writer; `.lock`: held while
   `index.json` changes.
 
 A reader needs no lock: files only ever appear whole, by a rename. Each blob is fsynced before its
 rename, then the folder, then `index.json` likewise: after a power cut every blob that is there is
 whole and every manifest that is named has its blobs. (A hundred fsyncs cost 0.2 s.)
+
+Blobs go while the lock is held, and under the same lock a manifest is published only if its blobs
+are all there: so whoever counted on a blob that went is told, and puts it again.
 """
 
 from __future__ import annotations
@@ -22,17 +25,30 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from builder.errors import BuildError, StoreRefusedError, StoreUnreachableError
+from builder.errors import (
+    BlobsLostError,
+    BuildError,
+    StoreRefusedError,
+    StoreUnreachableError,
+)
 from builder.model import INDEX_TYPE, MANIFEST_TYPE, Descriptor
 from builder.stores.ingest import Ingest, disk_errors
-from builder.stores.names import check_digest, check_reference, check_repo, check_tag, digest_of
-from builder.stores.parse import parse_object
+from builder.stores.names import (
+    check_digest,
+    check_reference,
+    check_repo,
+    check_tag,
+    digest_of,
+    is_digest,
+)
+from builder.stores.parse import needs, parse_object
 from builder.stores.protocol import Manifest, Put
 
 REF_NAME = "org.opencontainers.image.ref.name"
@@ -41,6 +57,7 @@ MAX_INDEX_BYTES = 256 << 20
 MAX_MANIFEST_BYTES = 4 << 20
 LOCK_TIMEOUT_S = 60.0
 
+_DIGEST = re.compile(rb"sha256:[0-9a-f]{64}")
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 
 
@@ -50,12 +67,21 @@ class LayoutStore:
     `name` is how the layer index knows it; `host` is where the layout is served to be pulled from,
     empty for references that `skopeo` understands (`oci:ROOT:REPO@DIGEST`). Threads and processes
     may share a layout; DiskFullError when there is no space, with nothing half-written left.
+    `elsewhere` are digests that count as held though their bytes aren't here.
     """
 
-    def __init__(self, root: Path, *, name: str = "layout", host: str = "") -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        name: str = "layout",
+        host: str = "",
+        elsewhere: frozenset[str] = frozenset(),
+    ) -> None:
         self._root = root
         self._name = name
         self._host = host
+        self._elsewhere = elsewhere
         self._index = root / "index.json"
         with disk_errors(root):
             self._ingest = Ingest(root)
@@ -81,7 +107,8 @@ class LayoutStore:
 
     def missing(self, repo: str, digests: Iterable[str]) -> set[str]:
         check_repo(repo)
-        return {digest for digest in set(digests) if not self._ingest.path(digest).exists()}
+        wanted = set(digests) - self._elsewhere
+        return {digest for digest in wanted if not self._ingest.path(digest).exists()}
 
     def put_blob(
         self,
@@ -109,6 +136,15 @@ class LayoutStore:
             self._ingest.data(descriptor, manifest.data)
             self._ingest.sync()
             with self._locked():
+                # Somebody may have deleted the same manifest since.
+                if self._ingest.data(descriptor, manifest.data):
+                    self._ingest.sync()
+                lost = self.missing(repo, needs(manifest.data))
+                if lost:
+                    raise BlobsLostError(
+                        f"{self._root} lost {len(lost)} blobs of the image: build it again",
+                        frozenset(lost),
+                    )
                 self._publish(descriptor, names)
 
     def manifest(self, repo: str, reference: str) -> Manifest | None:
@@ -129,6 +165,42 @@ class LayoutStore:
                 "again"
             )
         return Manifest(str(entry.get("mediaType") or MANIFEST_TYPE), digest, data)
+
+    def delete(self, repo: str, digests: Iterable[str]) -> set[str]:
+        check_repo(repo)
+        wanted = {check_digest(digest) for digest in digests}
+        with disk_errors(self._root), self._locked():
+            before = self._entries()
+            gone = [
+                entry
+                for entry in before
+                if entry.get("digest") in wanted and _is_of(repo, _ref_name(entry))
+            ]
+            if gone:
+                kept = [entry for entry in before if entry not in gone]
+                self._write(kept)
+                self._ingest.remove(self._reached(gone) - self._reached(kept))
+        return {str(entry["digest"]) for entry in gone}
+
+    def _reached(self, entries: list[dict[str, Any]]) -> set[str]:
+        """The digests of all manifests and blobs that these entries lead to, and maybe a few more.
+
+        Whatever a manifest mentions counts, so that no blob goes which some tool still looks for.
+        """
+        reached: set[str] = set()
+        left = [str(entry.get("digest")) for entry in entries]
+        while left:
+            digest = left.pop()
+            if digest in reached or not is_digest(digest):
+                continue
+            reached.add(digest)
+            data = self._ingest.small(digest, MAX_MANIFEST_BYTES) or b""
+            mentioned = [each.decode() for each in _DIGEST.findall(data)]
+            if b'"manifests"' in data:
+                left += mentioned
+            else:
+                reached.update(mentioned)
+        return reached
 
     def _publish(self, descriptor: Descriptor, names: list[str]) -> None:
         """Name a manifest; entries of other tools stay as they are, whatever they hold."""
@@ -188,10 +260,14 @@ def _find(entries: list[dict[str, Any]], repo: str, reference: str) -> dict[str,
     for entry in entries:
         name = _ref_name(entry)
         if name == f"{repo}:{reference}" or (
-            entry.get("digest") == reference and name.startswith((f"{repo}:", f"{repo}@"))
+            entry.get("digest") == reference and _is_of(repo, name)
         ):
             return entry
     return None
+
+
+def _is_of(repo: str, name: str) -> bool:
+    return name.startswith((f"{repo}:", f"{repo}@"))
 
 
 def _ref_name(entry: dict[str, Any]) -> str:

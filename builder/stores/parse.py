@@ -15,3 +15,22 @@ def parse_object(data: bytes | str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("not an object")  # noqa: TRY004  # as for any other wrong text
     return value
+
+
+def needs(manifest: bytes) -> list[str]:
+    """The digests of all that a manifest is nothing without: config and layers, or images.
+
+    A layer with `urls` is fetched from there and need not be held (image-spec v1.1, "Descriptor
+    Properties"). What is no manifest needs nothing.
+    """
+    try:
+        parsed = parse_object(manifest)
+    except ValueError:
+        return []
+    lists = [parsed.get("layers"), parsed.get("manifests"), [parsed.get("config")]]
+    found = [each for some in lists if isinstance(some, list) for each in some]
+    return [
+        each["digest"]
+        for each in found
+        if isinstance(each, dict) and isinstance(each.get("digest"), str) and not each.get("urls")
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from builder.errors import BlobsLostError, StoreRefusedError
+from builder.errors import BlobsLostError, NoDeletesError, StoreRefusedError
 from builder.stores.parse import parse_object
 
 MAX_QUOTE = 300
@@ -36,7 +36,13 @@ def problem(
     codes, said, digests = _read(text)
     quoted = f" ({said})" if said else ""
     writing = method in ("POST", "PUT", "PATCH", "DELETE")
-    wish = "push to" if writing else "pull from"
+    wish = "delete from" if method == "DELETE" else "push to" if writing else "pull from"
+    if method == "DELETE" and (status == 405 or "UNSUPPORTED" in codes):
+        sentence = (
+            f"{host} deletes nothing{quoted}: its operator must enable it, as by "
+            "REGISTRY_STORAGE_DELETE_ENABLED=true"
+        )
+        return NoDeletesError(sentence, host=host, status=status)
     if codes & _LOST and method == "PUT":
         sentence = f"{place} does not hold all blobs of the image{quoted}: build it again"
         return BlobsLostError(sentence, digests, host=host, status=status)

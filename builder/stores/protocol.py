@@ -75,3 +75,11 @@ class Store(Protocol):
 
     def manifest(self, repo: str, reference: str) -> Manifest | None:
         """The manifest of a tag or digest, or None if there is none."""
+
+    def delete(self, repo: str, digests: Iterable[str]) -> set[str]:
+        """Forget manifests of the repository, each with all its tags; those that were there.
+
+        Other repositories keep theirs, and the images that an index names stay until they are
+        deleted too. A layout removes the blobs that no manifest refers to any more; a registry's
+        own collector does that. Raises NoDeletesError where nothing is deleted for anybody.
+        """

@@ -13,7 +13,7 @@ from typing import BinaryIO, Self
 
 from builder.errors import BlobsLostError, StoreRefusedError, StoreUnreachableError
 from builder.model import INDEX_TYPE, MANIFEST_TYPE, Descriptor
-from builder.stores.challenge import pull, push
+from builder.stores.challenge import delete, pull, push
 from builder.stores.credentials import Anonymous, Credentials, Login
 from builder.stores.exchange import Body
 from builder.stores.names import (
@@ -207,6 +207,21 @@ class RegistryStore:
                 "may change downloads, check it and try again"
             )
         return Manifest(self._media_type(path, reply.headers, reply.data), digest, reply.data)
+
+    def delete(self, repo: str, digests: Iterable[str]) -> set[str]:
+        path = self._path(repo)
+        wanted = sorted({check_digest(digest) for digest in digests})
+
+        def deleted(digest: str) -> bool:
+            reply = self._transport.call(
+                "DELETE",
+                f"/v2/{path}/manifests/{digest}",
+                scopes=delete(path),
+                ok=frozenset({200, 202, 204, 404}),
+            )
+            return reply.status != 404
+
+        return {d for d, gone in zip(wanted, self._each(deleted, wanted), strict=True) if gone}
 
     def _remember_missing(self, path: str, digests: Iterable[str]) -> None:
         """What the next `put_blob` need not ask, or must not: the registry may say otherwise."""

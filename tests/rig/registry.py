@@ -111,8 +111,12 @@ class Factory(Protocol):
         tls: bool = False,
         root: Path | None = None,
         token_lifetime_s: int = 300,
+        deletes: bool = True,
     ) -> Registry:
-        """`auth` is None, "basic" or "token"; `root` is where blobs go, as a disk that is small."""
+        """`auth` is None, "basic" or "token"; `root` is where blobs go, as a disk that is small.
+
+        Without `deletes` it deletes nothing, which is what such a registry does by default.
+        """
         ...
 
 
@@ -128,6 +132,7 @@ def registry_factory() -> Iterator[Factory]:
             tls: bool = False,
             root: Path | None = None,
             token_lifetime_s: int = 300,
+            deletes: bool = True,
         ) -> Registry:
             folder = stack.enter_context(temp_dir("registry"))
             port = free_port()
@@ -135,7 +140,7 @@ def registry_factory() -> Iterator[Factory]:
             config: dict[str, object] = {"version": "0.1", "http": http}
             config["storage"] = {
                 "filesystem": {"rootdirectory": str(root or folder / "data")},
-                "delete": {"enabled": True},
+                "delete": {"enabled": deletes},
             }
             certificate = self_signed(folder, "tls") if tls else None
             if certificate is not None:
