@@ -65,6 +65,12 @@ class IllegalTransitionError(CatalogError):
     type = "conflict"
 
 
+class CancelRequestedError(CatalogError):
+    """Somebody asked to cancel the build before its version was there: it must end cancelled."""
+
+    type = "conflict"
+
+
 class LostBuildError(CatalogError):
     """The build was handed to another attempt: this worker was taken for dead and must stop."""
 

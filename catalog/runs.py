@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from catalog import builds, events, versions
 from catalog.build_models import Build, EventKind
-from catalog.errors import IllegalTransitionError, LostBuildError
+from catalog.errors import CancelRequestedError, IllegalTransitionError, LostBuildError
 from catalog.models import Json, Version
 from catalog.states import RUNNING, BuildState, allowed, sources
 from catalog.text import storable
@@ -92,7 +92,8 @@ def finish_ready(
 ) -> Version:
     """Add the version, move its branches, end the build and tell it, all in this transaction.
 
-    Doing it again returns the version that is there, so a task delivered twice does no harm.
+    Doing it again returns the version that is there, so a task delivered twice does no harm. Raises
+    CancelRequestedError: whoever was told that the build is being cancelled never sees it ready.
     """
     build = builds.get(session, build_id)
     if build.state is BuildState.READY and build.digest == facts.digest:
@@ -105,6 +106,9 @@ def finish_ready(
     }
     values |= {name: value for name, value in (("way", way), ("commit", facts.commit)) if value}
     _end(session, build_id, BuildState.READY, attempt, values)
+    # Read by the transaction that wrote the row, so that no request comes between.
+    if builds.get(session, build_id).cancel_requested_at is not None:
+        raise CancelRequestedError(f"The build {build_id} is to be cancelled; end it so.")
     version = versions.add(
         session,
         build.environment_id,

@@ -15,7 +15,12 @@ from builder.model import Way
 from catalog import builds, runs
 from catalog.build_models import Build
 from catalog.engine import reading, writing
-from catalog.errors import BuildNotFoundError, IllegalTransitionError, LostBuildError
+from catalog.errors import (
+    BuildNotFoundError,
+    CancelRequestedError,
+    IllegalTransitionError,
+    LostBuildError,
+)
 from catalog.states import RUNNING, BuildState
 from worker import binder, identity, leftovers
 from worker.app import enqueue_for_engine
@@ -123,15 +128,18 @@ def _run(kit: Services, row: Build, heartbeat: Heartbeat, report: Reporter) -> F
 
 
 def _ready(kit: Services, row: Build, finished: Finished) -> None:
-    with writing(kit.engine) as session:
-        runs.finish_ready(
-            session,
-            row.id,
-            finished.facts,
-            attempt=row.attempt,
-            way=finished.way,
-            stats=finished.stats,
-        )
+    try:
+        with writing(kit.engine) as session:
+            runs.finish_ready(
+                session,
+                row.id,
+                finished.facts,
+                attempt=row.attempt,
+                way=finished.way,
+                stats=finished.stats,
+            )
+    except CancelRequestedError:
+        _cancelled(kit, row)
 
 
 def _handed_on(kit: Services, row: Build) -> None:

@@ -5,12 +5,13 @@ from datetime import UTC, timedelta
 import pytest
 from sqlalchemy import event
 
-from catalog import bases, builds, events, runs
+from catalog import bases, builds, environments, events, runs
 from catalog.build_models import EventKind
 from catalog.engine import make_engine, migrate, reading, writing
 from catalog.errors import (
     BuildEndedError,
     BuildNotFoundError,
+    CancelRequestedError,
     IllegalTransitionError,
     InvalidNameError,
     LostBuildError,
@@ -168,6 +169,17 @@ def test_finishing_twice_adds_one_version(shop):
     with writing(shop.engine) as session:
         again = runs.finish_ready(session, build.id, shop.facts(), attempt=1)
     assert (again.id, again.number) == (first.id, 1)
+
+
+def test_a_build_whose_cancelling_was_promised_is_not_made_ready(shop):
+    build = shop.run_to(shop.ask(), BuildState.PUSHING)
+    with writing(shop.engine) as session:
+        builds.request_cancel(session, build.id)
+    with pytest.raises(CancelRequestedError), writing(shop.engine) as session:
+        runs.finish_ready(session, build.id, shop.facts(), attempt=1)
+    with writing(shop.engine) as session:
+        assert runs.finish_cancelled(session, build.id, attempt=1).version is None
+        assert environments.get(session, build.environment.full_name).last_version == 0
 
 
 def test_a_failure_keeps_its_problem_and_tells_it(shop):

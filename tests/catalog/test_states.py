@@ -15,7 +15,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from catalog import builds, events, runs
 from catalog.build_models import EventKind
 from catalog.engine import make_engine, migrate, reading, writing
-from catalog.errors import BuildEndedError, IllegalTransitionError, LostBuildError
+from catalog.errors import (
+    BuildEndedError,
+    CancelRequestedError,
+    IllegalTransitionError,
+    LostBuildError,
+)
 from catalog.states import ACTIVE, ENDED, NEXT, RUNNING, BuildState, allowed, sources
 from catalog.versions import VersionFacts
 
@@ -90,6 +95,10 @@ class BuildLife(RuleBasedStateMachine):
     def ready(self, attempt):
         if self.state is BuildState.READY:  # a task delivered twice: nothing changes
             with writing(self.engine) as session:
+                runs.finish_ready(session, self.id, FACTS, attempt=attempt)
+            return
+        if self.cancel_asked and attempt == self.attempt and allowed(self.state, BuildState.READY):
+            with pytest.raises(CancelRequestedError), writing(self.engine) as session:
                 runs.finish_ready(session, self.id, FACTS, attempt=attempt)
             return
         self.step(

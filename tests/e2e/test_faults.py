@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
@@ -109,7 +110,7 @@ def test_a_slow_registry_does_not_hold_up_a_cancellation(
     assert site.get("/v1/environments/slow/second")["versions"] == 0
     began = time.monotonic()
     site.build("slow/third", "one")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
 
 
 def test_builds_are_cancelled_in_every_phase(
@@ -120,8 +121,7 @@ def test_builds_are_cancelled_in_every_phase(
     new_folder: Callable[[], Path],
     broker_url: Callable[[], str],
 ) -> None:
-    modules = {f"many/m{n}.py": f"x = {list(range(n, n + 2000))}\n" for n in range(400)}
-    index.wheel("many", files=modules)
+    index.wheel("large", files={"large/data": os.urandom(3_000_000), "large/__init__.py": ""})
     wheels, store = make_proxy(index_port(index)), make_proxy(registry.port)
     site = deploy(
         store=f"registry://{store.host}/phases",
@@ -138,7 +138,7 @@ def test_builds_are_cancelled_in_every_phase(
         build = site.wait(build_id)
         assert build["state"] == "cancelled", build
         assert build["version"] is None and build["image"] is None
-        assert time.monotonic() - began < 6
+        assert time.monotonic() - began < 30
         assert site.events(build_id)[-1]["kind"] == "done"
         assert site.http.delete(f"/v1/builds/{build_id}").status_code == 200
         assert site.get(f"/v1/environments/{build['environment']}")["versions"] == 0
@@ -156,9 +156,11 @@ def test_builds_are_cancelled_in_every_phase(
     wheels.reset()
     wheels.delay_s = 0
 
-    building = site.submit("phase/building", "many").json()["id"]
+    wheels.down_bytes_per_s = 50_000
+    building = site.submit("phase/building", "large").json()["id"]
     site.wait_for_state(building, "building")
     cancelled(building)
+    wheels.down_bytes_per_s = None
 
     store.bytes_per_s = 1500
     pushing = site.submit("phase/pushing", "two").json()["id"]
@@ -168,7 +170,7 @@ def test_builds_are_cancelled_in_every_phase(
 
     began = time.monotonic()
     site.build("phase/after", "one")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
 
 
 def test_what_is_accepted_while_the_queue_is_away_is_built_when_it_is_back(

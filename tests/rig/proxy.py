@@ -21,6 +21,7 @@ class Proxy:
 
     `delay_s`            waits this long before a connection's first byte is passed on
     `bytes_per_s`        passes the client's bytes on no faster than this, for each connection
+    `down_bytes_per_s`   passes the server's bytes on no faster than this, for each connection
     `refuse`             resets new connections
     `die_after_bytes`    resets every connection, and then new ones, once the clients have sent
                          this many bytes, counted from when it is set
@@ -36,6 +37,7 @@ class Proxy:
         self._die_at: int | None = None
         self.delay_s = 0.0
         self.bytes_per_s: float | None = None
+        self.down_bytes_per_s: float | None = None
         self.refuse = False
         self.answers: list[bytes] = []
         self.connections = 0
@@ -143,6 +145,8 @@ class Proxy:
                     if source is client and not self._may_go_up(len(data)):
                         self.reset()
                         return
+                    if source is server and self.down_bytes_per_s:
+                        time.sleep(len(data) / self.down_bytes_per_s)
                     key.data.sendall(data)
                     if source is server:
                         self.bytes_down += len(data)
