@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Enum, ForeignKey, Index, Integer, String, Text, text
+from sqlalchemy import BigInteger, Enum, Float, ForeignKey, Index, Integer, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from catalog.models import Environment, Json, Model
@@ -39,6 +39,22 @@ def _column_enum(kind: type[StrEnum]) -> Enum:
 _IS_ACTIVE = text("state IN ({})".format(", ".join(f"'{value}'" for value in in_order(ACTIVE))))
 
 
+LAYERED = "layered"
+"""The lane of builds that any worker may begin."""
+
+ENGINE = "engine"
+"""The lane of builds that wait for a worker with a container engine."""
+
+
+class Lane(Model):
+    """A line of builds that wait for one kind of worker; `turn` is that of the last one begun."""
+
+    __tablename__ = "lanes"
+
+    name: Mapped[str] = mapped_column(String(63), primary_key=True)
+    turn: Mapped[float] = mapped_column(Float, default=0.0)
+
+
 class Build(Model):
     """One run from a request to an image.
 
@@ -46,6 +62,10 @@ class Build(Model):
     is what later requests find the finished version under; it differs from `request_key` for an
     upgrade, which must not join a build that isn't one. `attempt` counts requeues and fences off a
     worker that was taken for dead. `last_seq` is the number of the newest event.
+
+    `tenant`, `weight` and what follows are those of `catalog.allowance`; `lane` and `turn` say
+    where it waits and when it comes (`catalog.turns`). `stored_bytes` is what it added to the
+    store.
     """
 
     __tablename__ = "builds"
@@ -59,6 +79,9 @@ class Build(Model):
         ),
         Index(None, "environment_id", "id"),
         Index(None, "state", "id"),
+        Index(None, "state", "lane", "turn"),
+        Index(None, "tenant", "state"),
+        Index(None, "tenant", "created_at"),
     )
 
     id: Mapped[str] = mapped_column(String(26), primary_key=True)
@@ -84,6 +107,14 @@ class Build(Model):
     version: Mapped[int | None] = mapped_column(Integer)
     stats: Mapped[Json | None]
     last_seq: Mapped[int] = mapped_column(Integer, default=0)
+    tenant: Mapped[str] = mapped_column(Text, default="", server_default="")
+    lane: Mapped[str] = mapped_column(String(63), default=LAYERED, server_default=LAYERED)
+    turn: Mapped[float] = mapped_column(Float, default=0.0, server_default="0")
+    weight: Mapped[float] = mapped_column(Float, default=1.0, server_default="1")
+    concurrent: Mapped[int | None] = mapped_column(Integer)
+    build_seconds: Mapped[float | None] = mapped_column(Float)
+    image_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    stored_bytes: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
 
     environment: Mapped[Environment] = relationship(lazy="joined", innerjoin=True)
 

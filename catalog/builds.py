@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 from sqlalchemy import (
     BindParameter,
@@ -19,8 +19,9 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from catalog import environments, events, names
-from catalog.build_models import Build, EventKind
+from catalog import environments, events, names, turns
+from catalog.allowance import Allowance, of_namespace
+from catalog.build_models import LAYERED, Build, EventKind
 from catalog.errors import BuildEndedError, BuildNotFoundError
 from catalog.ids import new_id
 from catalog.models import Base, Environment, Json, Version, VersionImage
@@ -58,20 +59,27 @@ def request_build(
     created_by: str = "",
     reuse: Reuse = ANY,
     reuse_key: str | None = None,
+    allowance: Allowance | None = None,
+    admit: Callable[[Session], None] = lambda _session: None,
 ) -> tuple[Build, bool]:
     """The build that answers the request, and whether it is a new one.
 
     An active build with the same `request_key` is joined; else a finished version whose key is
     `reuse_key` (the same unless given) answers, as `reuse` allows; else a build is queued. However
-    many ask at once, one build comes of it. Raises InvalidNameError.
+    many ask at once, one build comes of it. It counts for the tenant of `allowance`, unless given
+    the namespace; `admit`, alone with that tenant, may raise to refuse a new one. Raises
+    InvalidNameError.
     """
-    names.split(environment)
+    namespace, _ = names.split(environment)
+    allowed = allowance or Allowance(of_namespace(namespace))
     lookup_key = reuse_key or request_key
     for _ in range(_ATTEMPTS):
         found = find(session, request_key, reuse=reuse, reuse_key=lookup_key)
         if found is not None:
             return found, False
         home = environments.get_or_create(session, environment)
+        turns.lock_tenant(session, allowed.tenant)
+        admit(session)
         build = Build(
             id=new_id(),
             environment_id=home.id,
@@ -79,6 +87,8 @@ def request_build(
             request_key=request_key,
             reuse_key=lookup_key,
             created_by=created_by,
+            turn=turns.next_turn(session, LAYERED, allowed.tenant),
+            **asdict(allowed),
         )
         try:
             with session.begin_nested() as attempt:

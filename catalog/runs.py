@@ -13,8 +13,8 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from catalog import builds, events, versions
-from catalog.build_models import Build, EventKind
+from catalog import builds, events, turns, versions
+from catalog.build_models import ENGINE, LAYERED, Build, EventKind
 from catalog.errors import CancelRequestedError, IllegalTransitionError, LostBuildError
 from catalog.models import Json, Version
 from catalog.states import RUNNING, BuildState, allowed, sources
@@ -42,6 +42,16 @@ def claim(session: Session, build_id: str, worker: str) -> Build | None:
         return None
     _tell_state(session, build_id, BuildState.RESOLVING)
     return builds.get(session, build_id)
+
+
+def take(session: Session, lane: str, worker: str) -> Build | None:
+    """Take the build of this lane whose turn it is; None if none waits that may begin."""
+    locked = turns.lock_lane(session, lane)
+    while (build_id := turns.first(session, locked)) is not None:
+        taken = claim(session, build_id, worker)
+        if taken is not None:  # else it was cancelled in this moment
+            return taken
+    return None
 
 
 def transition(
@@ -103,6 +113,7 @@ def finish_ready(
         "digest": facts.digest,
         "stats": None if stats is None else storable(stats),
         "error": None,
+        "stored_bytes": int((stats or {}).get("bytes_moved") or 0),
     }
     values |= {name: value for name, value in (("way", way), ("commit", facts.commit)) if value}
     _end(session, build_id, BuildState.READY, attempt, values)
@@ -161,12 +172,16 @@ def stale(session: Session, older_than: timedelta, *, limit: int = 100) -> Seque
     ).all()
 
 
-def queued_longer_than(session: Session, age: timedelta, *, limit: int = 100) -> Sequence[Build]:
-    """Builds that waited that long, the oldest first: the queue may not know of them."""
+def queued_longer_than(
+    session: Session, age: timedelta, lane: str = LAYERED, *, limit: int = 100
+) -> Sequence[Build]:
+    """Builds of a lane that waited that long, as their turns come; the queue may not know them."""
     return session.scalars(
         select(Build)
-        .where(Build.state == BuildState.QUEUED, Build.queued_at < utcnow() - age)
-        .order_by(Build.id)
+        .where(
+            Build.state == BuildState.QUEUED, Build.lane == lane, Build.queued_at < utcnow() - age
+        )
+        .order_by(Build.turn, Build.id)
         .limit(limit)
     ).all()
 
@@ -201,8 +216,8 @@ def requeue(session: Session, build_id: str, *, attempt: int) -> Build | None:
     return builds.get(session, build_id)
 
 
-def hand_on(session: Session, build_id: str, *, attempt: int, way: str) -> bool:
-    """Queue a build for another kind of worker, noting the way; whether it waits now.
+def hand_on(session: Session, build_id: str, *, attempt: int, way: str, lane: str = ENGINE) -> bool:
+    """Queue a build in the lane of another kind of worker, noting the way; whether it waits now.
 
     It is no new attempt: nothing went wrong. One that was to be cancelled is cancelled instead.
     """
@@ -210,7 +225,10 @@ def hand_on(session: Session, build_id: str, *, attempt: int, way: str) -> bool:
     if build.cancel_requested_at is not None:
         finish_cancelled(session, build_id, attempt=attempt)
         return False
-    values = {"worker": None, "heartbeat_at": None, "queued_at": utcnow(), "way": way}
+    turns.lock_tenant(session, build.tenant)
+    turn = turns.next_turn(session, lane, build.tenant)
+    place: dict[str, Any] = {"lane": lane, "turn": turn, "queued_at": utcnow()}
+    values = {"worker": None, "heartbeat_at": None, "way": way} | place
     _move(session, build_id, BuildState.QUEUED, attempt, values)
     events.append(
         session,

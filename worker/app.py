@@ -21,6 +21,7 @@ from worker.settings import QueueSettings
 
 BUILD = "kitbag.build"
 PLAN = "kitbag.plan"
+LAYERED_QUEUE = "layered"
 ENGINE_QUEUE = "engine"
 SWEEP = "kitbag.sweep"
 TRIM = "kitbag.trim"
@@ -68,7 +69,7 @@ def make_app(settings: QueueSettings) -> Celery:
             "socket_connect_timeout": _CONNECT_S,
             "retry_policy": {"max_retries": 3, "interval_start": 0, "interval_step": 0.2},
         },
-        task_default_queue="layered",
+        task_default_queue=LAYERED_QUEUE,
         task_routes={PLAN: {"queue": "plans"}, SWEEP: {"queue": "plans"}, TRIM: {"queue": "plans"}},
     )
     return made
@@ -80,14 +81,12 @@ def app() -> Celery:
     return make_app(QueueSettings())
 
 
-def enqueue_build(build_id: str) -> None:
-    """Tell the workers that a build waits; raises what the broker's client raises."""
-    app().send_task(BUILD, args=[build_id], retry=False, ignore_result=True)
+def enqueue_build(build_id: str, lane: str = LAYERED_QUEUE) -> None:
+    """Send for a worker because a build waits in a lane; raises what the broker's client raises.
 
-
-def enqueue_for_engine(build_id: str) -> None:
-    """Tell the workers that have a container engine; raises what the broker's client raises."""
-    app().send_task(BUILD, args=[build_id], retry=False, ignore_result=True, queue=ENGINE_QUEUE)
+    Which build it takes is the catalog's to say: the one whose turn it is.
+    """
+    app().send_task(BUILD, args=[build_id], retry=False, ignore_result=True, queue=lane)
 
 
 def send_roll(run_id: str) -> None:

@@ -12,8 +12,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from builder.errors import BuildError, CancelledError
 from builder.model import Way
-from catalog import builds, runs
-from catalog.build_models import Build
+from catalog import builds, runs, turns
+from catalog.build_models import ENGINE, LAYERED, Build
 from catalog.engine import reading, writing
 from catalog.errors import (
     BuildNotFoundError,
@@ -23,7 +23,7 @@ from catalog.errors import (
 )
 from catalog.states import RUNNING, BuildState
 from worker import binder, identity, leftovers
-from worker.app import enqueue_for_engine
+from worker.app import enqueue_build
 from worker.finished import Finished
 from worker.heartbeat import Heartbeat
 from worker.patience import away, patiently
@@ -36,47 +36,76 @@ from worker.services import Services
 log = logging.getLogger(__name__)
 
 
-def build(kit: Services, build_id: str) -> None:
-    """Build what a queued row asks for; does nothing if another worker has it."""
-    row = _take(kit, build_id)
-    if row is None:
-        return
-    log.info("build %s attempt %s begins", build_id, row.attempt)
+def build(kit: Services, build_id: str, lane: str = LAYERED) -> None:
+    """Build whatever has its turn in the lane; does nothing if no build waits there.
+
+    `build_id` is the build because of which the queue sent for a worker: as many come as builds
+    wait, so that each of them has its turn. The process that had it may be dead: then it waits.
+    """
+    row = _take(kit, build_id, lane)
+    if row is not None:
+        _build(kit, row)
+
+
+def _build(kit: Services, row: Build) -> None:
+    log.info("build %s attempt %s begins", row.id, row.attempt)
     began = time.monotonic()
-    with Heartbeat(kit, build_id, row.attempt) as heartbeat:
+    with Heartbeat(kit, row.id, row.attempt) as heartbeat:
         end = _worked(kit, row, heartbeat)
         if end is None:
-            log.warning("build %s is left by this worker", build_id)
+            log.warning("build %s is left by this worker", row.id)
             return
         try:
             patiently(end)
         except (LostBuildError, IllegalTransitionError):
             return  # it ended, or belongs to somebody else
         except SQLAlchemyError:
-            log.exception("build %s: its end can't be written; it will be built again", build_id)
+            log.exception("build %s: its end can't be written; it will be built again", row.id)
             return
-    log.info("build %s ended after %.1f s", build_id, time.monotonic() - began)
+    log.info("build %s ended after %.1f s", row.id, time.monotonic() - began)
+    _make_room(kit, row)
 
 
-def _take(kit: Services, build_id: str) -> Build | None:
-    """The build, now this process's, if it is queued or if the process that had it is dead."""
-
-    def claim() -> Build | None:
-        with writing(kit.engine) as session:
-            return runs.claim(session, build_id, identity.me())
-
-    row = patiently(claim)
-    if row is not None:
-        return row
+def _make_room(kit: Services, row: Build) -> None:
+    """Send for a worker in place of one that found only builds which had to wait for this one."""
+    if row.concurrent is None:
+        return
     try:
         with reading(kit.engine) as session:
-            held = builds.get(session, build_id)
-    except BuildNotFoundError:
-        return None
-    # The queue brings a killed process's message back at once; its lease need not run out.
-    if held.state in RUNNING and identity.is_dead(held.worker) and leftovers.requeue(kit, held):
-        return patiently(claim)
-    return None
+            lanes = turns.waiting_lanes(session, row.tenant)
+        for lane in lanes:
+            enqueue_build(row.id, lane)
+    except Exception:  # the build has ended; the sweep sends for workers too
+        log.warning("the builds of %s wait for the sweep", row.tenant, exc_info=True)
+
+
+def _take(kit: Services, build_id: str, lane: str) -> Build | None:
+    """The build whose turn it is, now this process's."""
+    _recover(kit, build_id)
+
+    def take() -> Build | None:
+        with writing(kit.engine) as session:
+            return runs.take(session, lane, identity.me())
+
+    return patiently(take)
+
+
+def _recover(kit: Services, build_id: str) -> None:
+    """Queue the build again if the process that had it is dead.
+
+    The queue brings a killed process's message back at once; its lease need not run out.
+    """
+
+    def look() -> Build | None:
+        with reading(kit.engine) as session:
+            try:
+                return builds.get(session, build_id)
+            except BuildNotFoundError:
+                return None
+
+    held = patiently(look)
+    if held is not None and held.state in RUNNING and identity.is_dead(held.worker):
+        leftovers.requeue(kit, held)
 
 
 def _worked(kit: Services, row: Build, heartbeat: Heartbeat) -> Callable[[], None] | None:
@@ -147,7 +176,7 @@ def _handed_on(kit: Services, row: Build) -> None:
     with writing(kit.engine) as session:
         moved = runs.hand_on(session, row.id, attempt=row.attempt, way=Way.BINDER)
     if moved:
-        enqueue_for_engine(row.id)
+        enqueue_build(row.id, ENGINE)
 
 
 def _failed(kit: Services, row: Build, problem: Mapping[str, Any]) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from builder.model import Way
-from catalog import runs
+from catalog import runs, turns
 from catalog.build_models import Build
 from catalog.engine import reading, writing
 from catalog.states import BuildState
@@ -31,8 +31,8 @@ _OURS_IN_TMP = (
 )
 
 
-def requeue_dead(kit: Services) -> list[str]:
-    """Queue again what dead workers had; the ids of the builds that wait now.
+def requeue_dead(kit: Services) -> dict[str, list[str]]:
+    """Queue again what dead workers had; the ids of the builds that wait now, by lane.
 
     A worker on this machine is seen to be dead at once, one elsewhere when its lease is over.
     """
@@ -46,7 +46,11 @@ def requeue_dead(kit: Services) -> list[str]:
     dead = [
         row for row in _running(kit, _AT_ONCE) if row.id in silent or identity.is_dead(row.worker)
     ]
-    return [row.id for row in dead if requeue(kit, row)]
+    again: dict[str, list[str]] = defaultdict(list)
+    for row in dead:
+        if requeue(kit, row):
+            again[row.lane].append(row.id)
+    return dict(again)
 
 
 def requeue(kit: Services, row: Build) -> bool:
@@ -66,16 +70,14 @@ def requeue(kit: Services, row: Build) -> bool:
     return True
 
 
-def waiting(kit: Services) -> tuple[list[str], list[str]]:
-    """Builds that wait for longer than a queue takes to deliver: it may have lost them.
-
-    First those that any worker may take, then those that need a worker with an engine.
-    """
+def waiting(kit: Services) -> dict[str, list[str]]:
+    """Builds that wait for longer than a queue takes to deliver, by lane: it may have lost them."""
     with reading(kit.engine) as session:
         age = timedelta(seconds=kit.settings.sweep_s)
-        rows = runs.queued_longer_than(session, age)
-        special = [row.id for row in rows if row.way == Way.BINDER]
-        return [row.id for row in rows if row.id not in special], special
+        return {
+            lane: [row.id for row in runs.queued_longer_than(session, age, lane)]
+            for lane in turns.lanes(session)
+        }
 
 
 def tell(

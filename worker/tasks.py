@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import tempfile
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import redis
-from celery import bootsteps
+from celery import Task, bootsteps
 from celery.signals import after_setup_logger, worker_process_init, worker_process_shutdown
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
@@ -53,10 +54,10 @@ _CHATTY = ("httpx", "httpcore", "celery.worker.strategy", "celery.app.trace")
 """They log every request, signed URLs and all, and every sweep."""
 
 
-@queue.app().task(name=queue.BUILD)  # type: ignore[untyped-decorator]
-def build(build_id: str) -> None:
-    """Build what a queued row asks for; does nothing if another worker has it."""
-    building.build(services(), build_id)
+@queue.app().task(name=queue.BUILD, bind=True)  # type: ignore[untyped-decorator]
+def build(self: Task, build_id: str) -> None:
+    """Build what has its turn in the lane whose queue this came by; nothing if nothing waits."""
+    building.build(services(), build_id, self.request.delivery_info["routing_key"])
     follow_up()
     _begin_mirrors()
 
@@ -157,11 +158,10 @@ def sweep(*, anew: bool = False) -> None:
             key = f"kitbag:told:{build_id}"
             return bool(broker.set(key, 1, nx=not anew, ex=_RETELL_S))
 
-        leftovers.tell(again, lambda _: True, queue.enqueue_build)
-        for known, enqueue in zip(
-            waiting, (queue.enqueue_build, queue.enqueue_for_engine), strict=True
-        ):
-            leftovers.tell(known, mark, enqueue)
+        for lane, build_ids in again.items():
+            leftovers.tell(build_ids, lambda _: True, partial(queue.enqueue_build, lane=lane))
+        for lane, build_ids in waiting.items():
+            leftovers.tell(build_ids, mark, partial(queue.enqueue_build, lane=lane))
         leftovers.tell([str(run) for run in rolls], lambda _: True, queue.send_roll)
         if offers is not None and _changed(broker, offering.mark(offers)):
             leftovers.tell([""], lambda _: True, lambda _: queue.send_offer())

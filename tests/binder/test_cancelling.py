@@ -55,22 +55,20 @@ def test_a_worker_without_an_engine_hands_the_build_to_one_that_has_it(
     make_workshop: Callable[..., Workshop], redis_server: RedisServer, monkeypatch
 ):
     site = make_workshop(without_engine=True, broker_url=redis_server.url)
-    sent: list[str] = []
-    monkeypatch.setattr("worker.building.enqueue_for_engine", sent.append)
+    sent: list[tuple[str, str]] = []
+    monkeypatch.setattr("worker.building.enqueue_build", lambda *told: sent.append(told))
     with redis.Redis.from_url(redis_server.url) as broker:
         broker.set(ENGINE_ALIVE, 1, ex=60)
         build = site.ask({"apt.txt": "hello\n"}, "handed/on")
         row = site.work(build)
         broker.delete(ENGINE_ALIVE)
     assert (row.state, row.attempt, row.way) == (BuildState.QUEUED, 1, "binder")
-    assert sent == [build]
+    assert sent == [(build, ENGINE_QUEUE)]
     assert "Waiting for a worker with a container engine." in site.log(build)
     time.sleep(0.1)
     settings = site.settings.model_copy(update={"sweep_s": 0.01})
     site.kit.settings = settings
-    anybody, special = leftovers.waiting(site.kit)
-    assert (anybody, special) == ([], [build])
-    assert ENGINE_QUEUE == "engine"
+    assert leftovers.waiting(site.kit) == {ENGINE_QUEUE: [build]}
 
 
 def test_a_worker_with_an_engine_takes_what_another_hands_on(

@@ -251,7 +251,7 @@ def test_what_a_killed_worker_left_is_swept_by_the_next(
     site.engine.docker("create", f"--label=kitbag.dev/build={build}", image, "none")
     os.killpg(worker.pid, signal.SIGKILL)
     time.sleep(2 * site.settings.lease_s)
-    assert leftovers.requeue_dead(site.kit) == []  # it had its one attempt
+    assert leftovers.requeue_dead(site.kit) == {}  # it had its one attempt
     start_worker(site.variables, "--queues", "engine")
     with reading(site.catalog) as session:
         row = builds.get(session, build)

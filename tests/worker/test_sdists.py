@@ -140,8 +140,8 @@ def test_a_worker_without_an_engine_hands_such_a_build_to_one_that_has_it(
     site: Site, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source(site, "1.0")
-    sent: list[str] = []
-    monkeypatch.setattr("worker.building.enqueue_for_engine", sent.append)
+    sent: list[tuple[str, str]] = []
+    monkeypatch.setattr("worker.building.enqueue_build", lambda *told: sent.append(told))
     unable = {"engine": "none", "broker_url": redis_server.url}
     kit = Services(site.settings.model_copy(update=unable))
     build = site.ask("sourceonly")
@@ -151,8 +151,8 @@ def test_a_worker_without_an_engine_hands_such_a_build_to_one_that_has_it(
         broker.delete(ENGINE_ALIVE)
     kit.close()
     row = site.row(build)
-    assert (row.state, row.attempt, sent) == (BuildState.QUEUED, 1, [build])
-    building.build(site.kit, build)
+    assert (row.state, row.attempt, sent) == (BuildState.QUEUED, 1, [(build, "engine")])
+    building.build(site.kit, build, "engine")
     row = site.row(build)
     assert (row.state, row.way) == (BuildState.READY, "layered"), row.error
 

@@ -78,14 +78,14 @@ def test_a_heartbeat_keeps_a_build_from_the_sweep(make_site: Make) -> None:
     silent = claimed(site, ELSEWHERE, environment="alice/other")
     with Heartbeat(site.kit, beating, 1):
         time.sleep(0.6)
-        assert leftovers.requeue_dead(site.kit) == [silent]
+        assert leftovers.requeue_dead(site.kit) == {"layered": [silent]}
 
 
 def test_a_worker_elsewhere_has_until_its_lease_is_over(site: Site) -> None:
     build_id = claimed(site, ELSEWHERE)
-    assert leftovers.requeue_dead(site.kit) == []
+    assert leftovers.requeue_dead(site.kit) == {}
     time.sleep(site.settings.lease_s)
-    assert leftovers.requeue_dead(site.kit) == [build_id]
+    assert leftovers.requeue_dead(site.kit) == {"layered": [build_id]}
     row = site.row(build_id)
     assert (row.state, row.attempt, row.worker) == (BuildState.QUEUED, 2, None)
 
@@ -94,17 +94,17 @@ def test_a_dead_worker_here_is_seen_at_once(make_site: Make, dead_process: str) 
     site = make_site(lease_s=600)
     build_id = claimed(site, dead_process)
     alive = claimed(site, identity.me(), environment="alice/other")
-    assert leftovers.requeue_dead(site.kit) == [build_id]
+    assert leftovers.requeue_dead(site.kit) == {"layered": [build_id]}
     assert site.row(alive).state is BuildState.RESOLVING
 
 
 def test_after_too_many_dead_workers_it_fails(make_site: Make, dead_process: str) -> None:
     site = make_site(max_attempts=2)
     build_id = claimed(site, dead_process)
-    assert leftovers.requeue_dead(site.kit) == [build_id]
+    assert leftovers.requeue_dead(site.kit) == {"layered": [build_id]}
     with writing(site.engine) as session:
         runs.claim(session, build_id, dead_process)
-    assert leftovers.requeue_dead(site.kit) == []
+    assert leftovers.requeue_dead(site.kit) == {}
     row = site.row(build_id)
     assert row.state is BuildState.FAILED
     assert row.error is not None
@@ -117,7 +117,7 @@ def test_what_was_to_be_cancelled_is_cancelled_when_its_worker_died(
     build_id = claimed(site, dead_process)
     with writing(site.engine) as session:
         builds.request_cancel(session, build_id)
-    assert leftovers.requeue_dead(site.kit) == []
+    assert leftovers.requeue_dead(site.kit) == {}
     assert site.row(build_id).state is BuildState.CANCELLED
 
 
@@ -126,7 +126,7 @@ def test_only_builds_that_wait_for_long_are_told_again_and_each_once(make_site: 
     old = [site.ask("one", environment=f"alice/e{n}") for n in range(3)]
     time.sleep(0.6)
     site.ask("one", environment="alice/young")
-    assert leftovers.waiting(site.kit) == (old, [])
+    assert leftovers.waiting(site.kit) == {"layered": old}
     told: list[str] = []
     marked: set[str] = set()
 
