@@ -70,7 +70,7 @@ def create_app(settings: ApiSettings, queue: Queue | None = None) -> FastAPI:
         engine=engine,
         queue=queue,
         hub=Hub(engine, poll_s=settings.event_poll_s),
-        metrics=Metrics(engine),
+        metrics=Metrics(engine, queue.queue_messages),
         layout=None if settings.layout is None else Layout(settings.layout),
         kinds=kinds,
         plan_slots=CapacityLimiter(settings.max_plans),

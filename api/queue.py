@@ -32,6 +32,9 @@ class Queue(Protocol):
     def queue_health(self, timeout_s: float) -> dict[str, Any]:
         """`broker`: whether it answers; `workers`: those that answered. Never raises."""
 
+    def queue_messages(self) -> dict[str, int]:
+        """How many messages wait in each queue of builds; empty if it is away. Never raises."""
+
 
 class WorkerQueue:
     """The queue that the workers of this service listen to."""
@@ -73,3 +76,9 @@ class WorkerQueue:
 
         health: dict[str, Any] = app.queue_health(timeout_s)
         return health
+
+    def queue_messages(self) -> dict[str, int]:
+        from worker import app
+
+        waiting: dict[str, int] = app.queue_messages()
+        return waiting

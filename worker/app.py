@@ -184,3 +184,19 @@ def queue_health(timeout_s: float = 1.0) -> dict[str, Any]:
     except _QUEUE_ERRORS:
         return {"broker": False, "workers": []}
     return {"broker": True, "workers": sorted(name for reply in replies for name in reply)}
+
+
+def queue_messages(timeout_s: float = 1.0) -> dict[str, int]:
+    """How many messages wait in each queue of builds; empty while the broker does not answer."""
+    queues = (LAYERED_QUEUE, ENGINE_QUEUE)
+    try:
+        client = redis.Redis.from_url(
+            QueueSettings().broker_url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s
+        )
+        # The lists that kombu keeps messages in until a worker takes them.
+        with client, client.pipeline(transaction=False) as pipeline:
+            for queue in queues:
+                pipeline.llen(queue)
+            return dict(zip(queues, pipeline.execute(), strict=True))
+    except _QUEUE_ERRORS:
+        return {}

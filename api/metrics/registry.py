@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -23,7 +23,7 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 class Metrics:
     """The metrics of one app; each app has a registry of its own."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, messages: Callable[[], Mapping[str, int]]) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "kitbag_http_requests",
@@ -48,6 +48,37 @@ class Metrics:
             registry=self.registry,
         )
         self.registry.register(_Builds(engine))
+        self.registry.register(_Messages(messages))
+
+
+class _Messages(Collector):
+    """Messages that wait for workers, by queue, asked at most every few seconds.
+
+    There is no sample while the queue does not answer: 0 would let workers be taken away.
+    """
+
+    def __init__(self, ask: Callable[[], Mapping[str, int]]) -> None:
+        self._ask = ask
+        self._lock = threading.Lock()
+        self._asked_at = float("-inf")
+        self._counts: Mapping[str, int] = {}
+
+    def describe(self) -> Iterable[Metric]:
+        return [self._family()]
+
+    def collect(self) -> Iterable[Metric]:
+        with self._lock:
+            if time.monotonic() - self._asked_at > _CACHED_S:
+                self._counts = self._ask()
+                self._asked_at = time.monotonic()
+            family = self._family()
+            for queue, count in self._counts.items():
+                family.add_metric([queue], count)
+            return [family]
+
+    def _family(self) -> GaugeMetricFamily:
+        told = "Messages that wait for a worker."
+        return GaugeMetricFamily("kitbag_queue_messages", told, labels=["queue"])
 
 
 class _Builds(Collector):

@@ -93,6 +93,9 @@ class Workers:
     def queue_health(self, timeout_s: float) -> dict[str, Any]:
         return self.health
 
+    def queue_messages(self) -> dict[str, int]:
+        return {"layered": len(self.told)} if self.health["broker"] else {}
+
     def begin(self, build_id: str) -> None:
         with writing(self.engine) as session:
             assert runs.claim(session, build_id, "worker") is not None

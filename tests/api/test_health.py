@@ -78,6 +78,16 @@ def test_builds_are_counted_by_state(site):
     assert counted['kitbag_builds{state="failed"}'] == 0
 
 
+def test_messages_that_wait_are_told_by_queue(site):
+    site.workers.wait_told(site.ask()["id"])
+    assert metrics(site)['kitbag_queue_messages{queue="layered"}'] == 1
+
+
+def test_a_queue_that_is_away_is_not_an_empty_one(site):
+    site.workers.health = {"broker": False, "workers": []}
+    assert not [name for name in metrics(site) if name.startswith("kitbag_queue_messages")]
+
+
 def document(site):
     return site.http.get("/openapi.json").json()
 

@@ -119,6 +119,9 @@ class Worker:
 
         return app.job(job_id)
 
+    def queue_messages(self) -> dict[str, int]:
+        return {}
+
     def queue_health(self, timeout_s: float) -> dict[str, Any]:
         return {"broker": True, "workers": ["w1"]}
 

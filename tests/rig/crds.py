@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rig.golang import downloaded
 from ruamel.yaml import YAML
 
 FOLDER = "KITBAG_TEST_CRDS"
@@ -117,6 +118,66 @@ def definitions() -> list[dict[str, Any]]:
     if folder := os.environ.get(FOLDER):
         named |= {made["metadata"]["name"]: made for made in _given(Path(folder))}
     return list(named.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A Go module that a project publishes its definitions in, and the files with them.
+
+    `checksum` is what go.sum would hold; the module proxy's answer must have it.
+    """
+
+    module: str
+    checksum: str
+    files: tuple[str, ...]
+    names: frozenset[str]
+
+
+_MONITORING = "example/prometheus-operator-crd/monitoring.coreos.com_"
+PUBLISHED = (
+    Published(
+        "github.com/cert-manager/cert-manager@v1.21.2",
+        "h1:UWgoYM+KLNtRlqmoWOKjKBOBUPVHeepQ6/ac3ERJW68=",
+        ("deploy/crds/cert-manager.io_certificates.yaml",),
+        frozenset({"certificates.cert-manager.io"}),
+    ),
+    Published(
+        "github.com/prometheus-operator/prometheus-operator@v0.85.0",
+        "h1:M5xLCLEoaW2IJfnuCwFzzpL+jSVQu3KGT84Pye+fW8s=",
+        (f"{_MONITORING}servicemonitors.yaml", f"{_MONITORING}prometheusrules.yaml"),
+        frozenset(
+            {"servicemonitors.monitoring.coreos.com", "prometheusrules.monitoring.coreos.com"}
+        ),
+    ),
+    Published(
+        "github.com/kedacore/keda/v2@v2.21.0",
+        "h1:R6z2HZvstK4RLUMxroNACzBj74xGxt3kG59b5Xc+Xps=",
+        ("config/crd/bases/keda.sh_scaledobjects.yaml",),
+        frozenset({"scaledobjects.keda.sh"}),
+    ),
+    Published(
+        "istio.io/api@v1.31.4",
+        "h1:AcnncYrlDj1PJkym7h88Gggkef4MAra8QpGaXRMsr+E=",
+        ("kubernetes/customresourcedefinitions.gen.yaml",),
+        frozenset(
+            {"virtualservices.networking.istio.io", "authorizationpolicies.security.istio.io"}
+        ),
+    ),
+)
+"""Whose objects the chart makes, with the schemas that an API server checks them by."""
+
+
+def published() -> list[dict[str, Any]]:
+    """The real definitions of `PUBLISHED`, out of Go's module cache or its proxy."""
+    found = [
+        document
+        for source in PUBLISHED
+        for file in source.files
+        for document in YAML(typ="safe").load_all(downloaded(source.module, source.checksum) / file)
+        if document and document["metadata"]["name"] in source.names
+    ]
+    assert len(found) == sum(len(source.names) for source in PUBLISHED)
+    return found
 
 
 def _given(folder: Path) -> Iterator[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import secrets
 import subprocess
@@ -54,6 +55,27 @@ def built(
         raise AssertionError(f"{module} can't be built:\n{done.stderr[-3000:]}")
     half.rename(binary)
     return binary
+
+
+def downloaded(module: str, checksum: str) -> Path:
+    """The folder of `PATH@VERSION` in Go's module cache, fetched unless it is there.
+
+    `checksum` is the module's own, as in go.sum.
+    """
+    done = subprocess.run(
+        [_go(), "mod", "download", "-json", module],
+        cwd="/",  # no module's own requirements
+        env={**os.environ, "GOTOOLCHAIN": "local", "GOWORK": "off"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, f"{module} can't be fetched:\n{done.stdout}{done.stderr}"
+    told = json.loads(done.stdout)
+    assert told["Sum"] == checksum, f"{module} is not what it was: {told['Sum']}"
+    return Path(told["Dir"])
 
 
 def _go() -> str:

@@ -4,6 +4,8 @@
 {{- $part := .part -}}
 {{- $of := .of -}}
 {{- $engine := eq .part "engine" -}}
+{{- $certs := ternary (include "kitbag.engineCerts" .root) "" $engine -}}
+{{- $bundled := and $engine (include "kitbag.buildkit" .root) -}}
 {{- with $root -}}
 {{- $name := include "kitbag.name" . -}}
 apiVersion: apps/v1
@@ -12,12 +14,14 @@ metadata:
   name: {{ $name }}-{{ $part }}
   labels: {{- include "kitbag.labels" (list . $part) | nindent 4 }}
 spec:
+  {{- if not $of.autoscaling.enabled }}
   replicas: {{ $of.replicas }}
+  {{- end }}
   selector:
     matchLabels: {{- include "kitbag.selector" (list . $part) | nindent 6 }}
   template:
     metadata:
-      labels: {{- include "kitbag.labels" (list . $part) | nindent 8 }}
+      labels: {{- include "kitbag.podLabels" (list . $part) | nindent 8 }}
       annotations:
         checksum/settings: {{ include (print $root.Template.BasePath "/secrets.yaml") . | sha256sum }}
     spec:
@@ -30,9 +34,20 @@ spec:
       imagePullSecrets: {{- toYaml . | nindent 8 }}
       {{- end }}
       securityContext: {{- include "kitbag.podSecurity" . | nindent 8 }}
+      {{- if $bundled }}
+      initContainers:
+        # The client of the very release that it talks to.
+        - name: client
+          image: {{ .Values.engine.bundled.image }}
+          command: [cp, /usr/bin/buildctl, /opt/engine/buildctl]
+          securityContext: {{- include "kitbag.containerSecurity" . | nindent 12 }}
+          resources: {requests: {cpu: 10m, memory: 32Mi}, limits: {memory: 128Mi}}
+          volumeMounts:
+            - {name: client, mountPath: /opt/engine}
+      {{- end }}
       containers:
         - name: worker
-          image: {{ if $engine }}{{ include "kitbag.imageOf" (list . .Values.engine.image) }}{{ else }}{{ include "kitbag.image" . }}{{ end }}
+          image: {{ if and $engine .Values.engine.image.repository }}{{ include "kitbag.imageOf" (list . .Values.engine.image) }}{{ else }}{{ include "kitbag.image" . }}{{ end }}
           imagePullPolicy: {{ .Values.image.pullPolicy }}
           args: [worker, --concurrency, {{ $of.concurrency | quote }}{{ if $engine }}, --queues, engine{{ end }}]
           env:
@@ -90,10 +105,13 @@ spec:
             - {name: KITBAG_DOCKERFILE_REGISTRIES, value: {{ toJson . | quote }}}
             {{- end }}
             {{- if $engine }}
+            {{- if $bundled }}
+            - {name: PATH, value: "/opt/kitbag/bin:/usr/local/bin:/usr/bin:/bin:/opt/engine"}
+            {{- end }}
+            - {name: KITBAG_ENGINE_ADDRESS, value: {{ include "kitbag.engineAddress" . | quote }}}
             {{- with .Values.engine }}
             - {name: KITBAG_ENGINE, value: {{ .kind }}}
-            - {name: KITBAG_ENGINE_ADDRESS, value: {{ .address | quote }}}
-            {{- if .certsSecret }}
+            {{- if $certs }}
             - {name: KITBAG_ENGINE_CERTS, value: /etc/kitbag/engine}
             {{- end }}
             - {name: KITBAG_ENGINE_BUILDER, value: {{ .builder }}}
@@ -131,8 +149,11 @@ spec:
             {{- if include "kitbag.caConfigMap" . }}
             - {name: ca, mountPath: /etc/kitbag/ca, readOnly: true}
             {{- end }}
-            {{- if and $engine .Values.engine.certsSecret }}
+            {{- if $certs }}
             - {name: engine, mountPath: /etc/kitbag/engine, readOnly: true}
+            {{- end }}
+            {{- if $bundled }}
+            - {name: client, mountPath: /opt/engine, readOnly: true}
             {{- end }}
       {{- include "kitbag.placement" $of | nindent 6 }}
       volumes:
@@ -160,10 +181,13 @@ spec:
         {{- end }}
         {{- with include "kitbag.caConfigMap" . }}
         - name: ca
-          configMap: {name: {{ . }}, items: [{key: {{ if $root.Values.caBundle.existingConfigMap.name }}{{ $root.Values.caBundle.existingConfigMap.key }}{{ else }}ca.pem{{ end }}, path: ca.pem}]}
+          configMap: {name: {{ . }}, items: [{key: {{ include "kitbag.caKey" $root }}, path: ca.pem}]}
         {{- end }}
-        {{- if and $engine .Values.engine.certsSecret }}
-        - {name: engine, secret: {secretName: {{ .Values.engine.certsSecret }}}}
+        {{- with $certs }}
+        - {name: engine, secret: {secretName: {{ . }}}}
+        {{- end }}
+        {{- if $bundled }}
+        - {name: client, emptyDir: {sizeLimit: 256Mi}}
         {{- end }}
 {{- end }}
 {{- end -}}
