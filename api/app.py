@@ -16,7 +16,8 @@ from api.admission.policy import Policy
 from api.admission.routes import router as admission
 from api.admission.service import Admission
 from api.admission.waiting import Waiting
-from api.auth.guard import require_token
+from api.auth import table
+from api.auth.guard import authorise, show_lock
 from api.bases.routes import router as bases
 from api.builds.follow import Hub
 from api.builds.routes import router as builds
@@ -59,7 +60,8 @@ def create_app(settings: ApiSettings, queue: Queue | None = None) -> FastAPI:
     """The API over a migrated catalog; `queue` is the workers' own unless another is given.
 
     Without `settings.api_token` the caller must listen on loopback only. Raises KindsError for a
-    table of kinds that can't be read.
+    table of kinds that can't be read, and RuntimeError for a route of which `api.auth.table` does
+    not say what it needs.
     """
     kinds = of_file(settings.kinds)
     engine = make_engine(settings.database_url)
@@ -91,6 +93,7 @@ def create_app(settings: ApiSettings, queue: Queue | None = None) -> FastAPI:
         lifespan=lifespan,
         redoc_url=None,
         redirect_slashes=False,
+        dependencies=[Depends(authorise)],
     )
     app.state.services = services
     app.state.probe = Probe(engine, services.queue)
@@ -98,10 +101,9 @@ def create_app(settings: ApiSettings, queue: Queue | None = None) -> FastAPI:
         *(builds, plans, rollouts, environments, hooks, resolve, pins, bases),
         *(verifications, rebases),
     ):
-        app.include_router(router, dependencies=[Depends(require_token)], responses=_ANY_ROUTE)
-    for router in (pages, page_actions, launcher):
-        app.include_router(router, dependencies=[Depends(require_token)])
-    app.include_router(sign_in_router)
+        app.include_router(router, dependencies=[Depends(show_lock)], responses=_ANY_ROUTE)
+    for router in (pages, page_actions, launcher, sign_in_router):
+        app.include_router(router)
     app.mount("/static", static_files())
     app.state.problem_page = problem_page
     app.include_router(admission, prefix="/v1")
@@ -109,6 +111,7 @@ def create_app(settings: ApiSettings, queue: Queue | None = None) -> FastAPI:
     app.include_router(deliveries, responses=_ANY_ROUTE)
     app.include_router(pulls)
     app.include_router(health)
+    table.check(app)
     handlers.install(app)
     openapi.install(app)
     # The last one added is the outermost.

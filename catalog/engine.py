@@ -13,6 +13,8 @@ from pathlib import Path
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.orm import Session
 
+from catalog.scope import session_of
+
 _BUSY_TIMEOUT_MS = 30_000
 _MIGRATION_LOCK = 0x6B697462  # any number that other users of the database don't lock
 
@@ -90,9 +92,10 @@ def _begin_sqlite(connection: Connection) -> None:
 def reading(engine: Engine) -> Iterator[Session]:
     """A session that sees one moment on SQLite and committed rows on PostgreSQL; never commits.
 
-    What it returned stays readable after it closed, columns left out of lists excepted.
+    What it returned stays readable after it closed, columns left out of lists excepted. Of an
+    engine with a scope (`catalog.scope`) it sees what is inside.
     """
-    with Session(engine, expire_on_commit=False, autoflush=False) as session:
+    with session_of(engine, expire_on_commit=False, autoflush=False) as session:
         yield session
 
 
@@ -104,7 +107,10 @@ def writing(engine: Engine) -> Iterator[Session]:
     writes later would fail with "database is locked" whenever another one wrote in between.
     """
     writer = engine.execution_options(sqlite_begin="IMMEDIATE")
-    with Session(writer, expire_on_commit=False) as session, session.begin():
+    with (
+        session_of(writer, expire_on_commit=False, autoflush=True) as session,
+        session.begin(),
+    ):
         yield session
 
 

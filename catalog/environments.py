@@ -48,10 +48,15 @@ def get(session: Session, full_name: str) -> Environment:
     namespace, _, name = full_name.partition("/")
     found = _by_name(session, namespace, name)
     if found is None:
-        raise EnvironmentNotFoundError(
-            f"There is no environment {full_name[:200]!r}; list the environments to find its name."
-        )
+        raise missing(full_name)
     return found
+
+
+def missing(full_name: str) -> EnvironmentNotFoundError:
+    """What whoever asks for an environment is told where there is none for them."""
+    return EnvironmentNotFoundError(
+        f"There is no environment {full_name[:200]!r}; list the environments to find its name."
+    )
 
 
 def _by_name(session: Session, namespace: str, name: str) -> Environment | None:

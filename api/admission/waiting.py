@@ -10,6 +10,7 @@ from anyio import CapacityLimiter, sleep, to_thread
 from sqlalchemy import Engine
 
 from api.admission.schemas import Wait
+from api.auth.principal import SERVER
 from api.builds import service as building
 from api.builds.normal import NormalRequest
 from api.queue import Queue
@@ -60,7 +61,7 @@ class Waiting:
         request = await _read(self._last_request, wanted.environment)
         if request is None:
             return
-        build, created = await to_thread.run_sync(building.submit, self._engine, request)
+        build, created = await to_thread.run_sync(building.submit, self._engine, SERVER, request)
         if created:
             await building.tell(self._queue, self._slots, build.id)
 

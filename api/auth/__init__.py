@@ -1,1 +1,1 @@
-"""Who may call: whoever shows the token, or without one whoever is on this machine."""
+"""Who asks (`guard`, `session`), what they may do (`principal`) and where (`table`)."""

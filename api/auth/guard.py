@@ -1,4 +1,4 @@
-"""The checks before any route, on the headers alone."""
+"""The check before any route, on the headers alone: who asks, and whether they may."""
 
 from __future__ import annotations
 
@@ -9,51 +9,89 @@ import re
 import secrets
 from typing import Annotated
 
+from anyio import to_thread
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
 from api.auth import session
+from api.auth.principal import LOCAL, NOBODY, OPERATOR, SERVER, Principal, Role
+from api.auth.table import Need, Where, need_of
 from api.problems import ProblemError, Slug
+from api.pulls.errors import is_pull
 from api.services import Services
+from catalog import builds, environments
+from catalog.engine import reading
+from catalog.scope import within
 
-# Only for OpenAPI: it shows the lock in /docs.
 _scheme = HTTPBearer(auto_error=False, description="The value of KITBAG_API_TOKEN.")
 
 
-async def require_token(request: Request, _shown: Annotated[object, Depends(_scheme)]) -> None:
-    """Refuse a call without the service's token or a session, if the service has a token."""
+async def show_lock(_shown: Annotated[object, Depends(_scheme)]) -> None:
+    """Does nothing but show the lock in /docs."""
+
+
+async def authorise(request: Request) -> Principal:
+    """Who asks, if they may do what the route does; kept as `request.state.principal`.
+
+    What is in a namespace that they don't see isn't there (404); what they see and may not do is
+    forbidden (403).
+    """
+    need = need_of(request.method, request.scope["route"])
+    if need.where is Where.OPEN:
+        principal = NOBODY
+    elif need.where is Where.PROVEN:
+        principal = SERVER
+    else:
+        principal = identify(request)
+        await _require(request, principal, need)
+    request.state.principal = principal
+    return principal
+
+
+def identify(request: Request) -> Principal:
+    """Who asks; raises ProblemError for whoever is not known."""
     services: Services = request.app.state.services
     token = services.settings.api_token
     if token is None:
         require_loopback(request)
-        return
-    if session.is_signed_in(request):
-        return
-    kind, _, shown = request.headers.get("authorization", "").partition(" ")
-    if kind.lower() != "bearer" or not _same(shown.strip(), token.get_secret_value()):
-        raise ProblemError(
-            Slug.UNAUTHORIZED,
-            "This server asks for its token; send it as 'Authorization: Bearer TOKEN', or use "
-            "'kitbag login'.",
-            headers={"WWW-Authenticate": 'Bearer realm="kitbag"'},
-        )
+        return LOCAL
+    pull = is_pull(request.url.path)
+    if not pull and session.is_signed_in(request):
+        return OPERATOR
+    shown = _shown(request, pull=pull)
+    if shown is None or not _same(shown, token.get_secret_value()):
+        raise _unknown_puller() if pull else _unknown()
+    return OPERATOR
 
 
-async def require_pull_token(request: Request) -> None:
-    """Like `require_token` for container engines, which send the token as a Basic password."""
+async def _require(request: Request, principal: Principal, need: Need) -> None:
+    if principal.is_operator:
+        return
+    if need.where is Where.PATH:
+        namespace = request.path_params["namespace"]
+        if principal.role_in(namespace) is None:
+            name = request.path_params["name"].partition(":")[0]
+            raise environments.missing(f"{namespace}/{name}")
+        principal.require(need.role, namespace)
+    elif need.where is Where.BUILD and need.role is not Role.READER:
+        # A reader needs no question: to whom the build is hidden the route itself finds none.
+        build_id = request.path_params["build_id"]
+        namespace = await to_thread.run_sync(_namespace_of, request, principal, build_id)
+        principal.require(need.role, namespace)
+
+
+def _namespace_of(request: Request, principal: Principal, build_id: str) -> str:
     services: Services = request.app.state.services
-    token = services.settings.api_token
-    if token is None:
-        require_loopback(request)
-        return
+    with reading(within(services.engine, principal.scope)) as catalog:
+        return builds.get(catalog, build_id).environment.namespace
+
+
+def _shown(request: Request, *, pull: bool) -> str | None:
+    """The credential in the headers; container engines send it as a Basic password."""
     kind, _, shown = request.headers.get("authorization", "").partition(" ")
-    password = shown.strip() if kind.lower() == "bearer" else _password(kind, shown)
-    if password is None or not _same(password, token.get_secret_value()):
-        raise ProblemError(
-            Slug.UNAUTHORIZED,
-            "This server asks for its token; log in with any user name and the token as password.",
-            headers={"WWW-Authenticate": 'Basic realm="kitbag"'},
-        )
+    if kind.lower() == "bearer":
+        return shown.strip()
+    return _password(kind, shown) if pull else None
 
 
 def _password(kind: str, shown: str) -> str | None:
@@ -68,6 +106,23 @@ def _password(kind: str, shown: str) -> str | None:
 
 def _same(shown: str, token: str) -> bool:
     return secrets.compare_digest(shown.encode(errors="replace"), token.encode())
+
+
+def _unknown() -> ProblemError:
+    return ProblemError(
+        Slug.UNAUTHORIZED,
+        "This server asks for its token; send it as 'Authorization: Bearer TOKEN', or use "
+        "'kitbag login'.",
+        headers={"WWW-Authenticate": 'Bearer realm="kitbag"'},
+    )
+
+
+def _unknown_puller() -> ProblemError:
+    return ProblemError(
+        Slug.UNAUTHORIZED,
+        "This server asks for its token; log in with any user name and the token as password.",
+        headers={"WWW-Authenticate": 'Basic realm="kitbag"'},
+    )
 
 
 def require_loopback(request: Request) -> None:

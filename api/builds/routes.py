@@ -44,7 +44,7 @@ async def create_build(
     The answer comes at once; follow `events` or ask for the build again. The same request joins the
     build that is under way, and one that has a version already is answered with it.
     """
-    build, created = await run_in_threadpool(service.submit, services.engine, asked)
+    build, created = await run_in_threadpool(service.submit, services.engine, services.who, asked)
     if created:
         tasks.add_task(service.tell, services.queue, services.tell_slots, build.id)
     else:

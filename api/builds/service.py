@@ -7,10 +7,11 @@ import logging
 from anyio import CapacityLimiter, move_on_after, to_thread
 from sqlalchemy import Engine
 
+from api.auth.principal import Principal, Role
 from api.builds.normal import Keys, NormalRequest, keys
 from api.builds.schemas import BuildOut, BuildPage, EventOut, EventPage
 from api.queue import Queue
-from catalog import builds, events
+from catalog import builds, events, names
 from catalog.engine import reading, writing
 from catalog.states import BuildState
 
@@ -19,11 +20,13 @@ MAX_EVENTS = 1000
 _TELL_TIMEOUT_S = 5.0
 
 
-def submit(engine: Engine, request: NormalRequest) -> tuple[BuildOut, bool]:
+def submit(engine: Engine, who: Principal, request: NormalRequest) -> tuple[BuildOut, bool]:
     """The build that answers the request, committed, and whether it is a new one.
 
-    A request that was asked before costs two queries and no write lock.
+    A request that was asked before costs two queries and no write lock. Raises ProblemError where
+    `who` may not build.
     """
+    who.require(Role.USER, names.split(request.environment)[0])
     with reading(engine) as session:
         wanted = keys(session, request)
         found = builds.find(
@@ -31,10 +34,12 @@ def submit(engine: Engine, request: NormalRequest) -> tuple[BuildOut, bool]:
         )
         if found is not None:
             return BuildOut.of(found), False
-    return _create(engine, request, wanted)
+    return _create(engine, who, request, wanted)
 
 
-def _create(engine: Engine, request: NormalRequest, wanted: Keys) -> tuple[BuildOut, bool]:
+def _create(
+    engine: Engine, who: Principal, request: NormalRequest, wanted: Keys
+) -> tuple[BuildOut, bool]:
     with writing(engine) as session:
         build, created = builds.request_build(
             session,
@@ -43,6 +48,7 @@ def _create(engine: Engine, request: NormalRequest, wanted: Keys) -> tuple[Build
             request_key=wanted.request_key,
             reuse_key=wanted.reuse_key,
             reuse=wanted.reuse,
+            created_by=who.user,
         )
         shown = BuildOut.of(build)
     return shown, created

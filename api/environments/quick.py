@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from api.auth.guard import require_token
+from api.auth.guard import authorise
 from api.environments.resolver import Answer
 from api.services import Services
 
@@ -34,9 +34,9 @@ class Quick(APIRoute):
             name = asked[0][1]
             if not 0 < len(name) <= MAX_NAME_CHARS:
                 return await usual(request)
-            await require_token(request, None)
+            who = await authorise(request)
             services: Services = request.app.state.services
-            return response(await services.resolver.resolve(name), tag)
+            return response(await services.resolver.resolve(who, name), tag)
 
         return handle
 

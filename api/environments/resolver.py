@@ -11,6 +11,7 @@ from anyio import Lock, fail_after, to_thread
 from sqlalchemy import Engine
 from sqlalchemy.exc import TimeoutError as CatalogTimeoutError
 
+from api.auth.principal import Principal
 from api.environments import service
 from api.environments.schemas import Resolved, ResolvedName, ResolveMany
 from api.problems.kinds import slug_of
@@ -73,11 +74,13 @@ class Resolver:
         self._next: _Question | None = None
         self._turn = Lock()
 
-    async def resolve(self, name: str, accelerator: str | None = None) -> Answer:
+    async def resolve(self, who: Principal, name: str, accelerator: str | None = None) -> Answer:
         """What NAMESPACE/NAME[:VERSION] stands for; raises like `service.resolve`.
 
-        A catalog that says nothing for `patience_s` is SQLAlchemy's TimeoutError.
+        A catalog that says nothing for `patience_s` is SQLAlchemy's TimeoutError. What `who` does
+        not see isn't there.
         """
+        _require_seen(who, name)
         key = (name, accelerator)
         stamp = await self._stamp(name.partition(":")[0])
         found = self._known(key, stamp)
@@ -95,8 +98,9 @@ class Resolver:
                 self._locks.pop(key, None)
         return found
 
-    async def near(self, name: str, accelerator: str | None, target: str) -> Answer:
+    async def near(self, who: Principal, name: str, accelerator: str | None, target: str) -> Answer:
         """What it stands for at a target, which the catalog is asked each time; raises likewise."""
+        _require_seen(who, name)
         found = await to_thread.run_sync(service.resolve, self._engine, name, accelerator, target)
         return Answer.of(found)
 
@@ -145,12 +149,18 @@ class Resolver:
             return environments.stamps(session, names)
 
 
-async def many(resolver: Resolver, asked: ResolveMany) -> list[ResolvedName]:
+def _require_seen(who: Principal, name: str) -> None:
+    environment = name.partition(":")[0]
+    if who.role_in(environment.partition("/")[0]) is None:
+        raise environments.missing(environment)
+
+
+async def many(resolver: Resolver, who: Principal, asked: ResolveMany) -> list[ResolvedName]:
     """What each of the names stands for: one question to the catalog, and one for each new name."""
 
     async def one(name: str) -> ResolvedName:
         try:
-            found = await resolver.resolve(name, asked.accelerator)
+            found = await resolver.resolve(who, name, asked.accelerator)
         except CatalogError as error:
             told = ProblemError(slug_of(error.type), str(error)).as_problem()
             return ResolvedName(name=name, problem=told)

@@ -23,7 +23,7 @@ from api.environments.schemas import (
     WholeVersion,
 )
 from api.problems import Slug, declared
-from api.services import EngineDep, ResolverDep, ServicesDep
+from api.services import EngineDep, PrincipalDep, ResolverDep, ServicesDep
 
 router = APIRouter(prefix="/v1/environments", tags=["environments"])
 resolve_router = APIRouter(prefix="/v1/resolve", tags=["environments"], route_class=Quick)
@@ -152,10 +152,14 @@ def compare_versions(
     responses=_MISSING,
 )
 def rollback(
-    environment: EnvironmentName, asked: Rollback, engine: EngineDep, response: Response
+    environment: EnvironmentName,
+    asked: Rollback,
+    engine: EngineDep,
+    who: PrincipalDep,
+    response: Response,
 ) -> VersionOut:
     """Make an old version the newest: a new number with the old image."""
-    version = service.rollback(engine, environment, asked.to)
+    version = service.rollback(engine, who, environment, asked.to)
     response.headers["Location"] = f"/v1/environments/{environment}/versions/{version.number}"
     return version
 
@@ -171,6 +175,7 @@ def rollback(
 )
 async def resolve(
     resolver: ResolverDep,
+    who: PrincipalDep,
     env: Annotated[
         str, Query(min_length=1, max_length=MAX_NAME_CHARS, description="NAMESPACE/NAME[:VERSION]")
     ],
@@ -184,14 +189,16 @@ async def resolve(
     At a target it is the equal digest in the target's registry, once it was copied there.
     """
     if target is None:
-        return response(await resolver.resolve(env, accelerator), if_none_match)
-    return response(await resolver.near(env, accelerator, target), if_none_match)
+        return response(await resolver.resolve(who, env, accelerator), if_none_match)
+    return response(await resolver.near(who, env, accelerator, target), if_none_match)
 
 
 @resolve_router.post("", operation_id="resolve_many")
-async def resolve_many(asked: ResolveMany, resolver: ResolverDep) -> ResolvedMany:
+async def resolve_many(
+    asked: ResolveMany, resolver: ResolverDep, who: PrincipalDep
+) -> ResolvedMany:
     """What up to 100 names stand for, in their order, by one request.
 
     A name that stands for nothing has a problem in its place; the others are answered all the same.
     """
-    return ResolvedMany(items=await many(resolver, asked))
+    return ResolvedMany(items=await many(resolver, who, asked))

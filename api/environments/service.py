@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from sqlalchemy import Engine
 
+from api.auth.principal import Principal
 from api.environments.schemas import (
     DiffOut,
     EnvironmentOut,
@@ -87,10 +88,10 @@ def compare(engine: Engine, name: str, before: str, after: str, which: Which = D
         return DiffOut.of(diff.images(*pair))
 
 
-def rollback(engine: Engine, name: str, to: str) -> VersionOut:
+def rollback(engine: Engine, who: Principal, name: str, to: str) -> VersionOut:
     """A new version with the image of an old one; raises like `catalog.versions.find`."""
     with writing(engine) as session:
-        return VersionOut.of(versions.rollback(session, name, to))
+        return VersionOut.of(versions.rollback(session, name, to, created_by=who.user))
 
 
 def resolve(

@@ -54,7 +54,7 @@ async def deliver(
 @router.post("", operation_id="add_hook", status_code=201, responses=_MISSING)
 def add_hook(environment: EnvironmentName, asked: NewHook, services: ServicesDep) -> HookWithSecret:
     """Let pushes to a repository build this environment. The answer has what the forge needs."""
-    return service.add(services.engine, services.settings, environment, asked)
+    return service.add(services.engine, services.settings, services.who, environment, asked)
 
 
 @router.get("", operation_id="list_hooks", responses=_MISSING)

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from api.auth.principal import Principal, Role
 from api.builds.normal import keys, normalise
 from api.builds.request import BuildRequest, checked_name
 from api.hooks import forges, rules
@@ -28,8 +29,13 @@ from catalog.hooks import Outcome, Push, Wanted
 _BINDER = "binder"
 
 
-def add(engine: Engine, settings: ApiSettings, environment: str, asked: NewHook) -> HookWithSecret:
-    """A new rule, with its secret; raises ProblemError for one that could build nothing."""
+def add(
+    engine: Engine, settings: ApiSettings, who: Principal, environment: str, asked: NewHook
+) -> HookWithSecret:
+    """A new rule, with its secret.
+
+    Raises ProblemError for one that could build nothing, or what `who` may not have built.
+    """
     repository = repository_of(asked.url)
     if repository is None:
         raise ProblemError(
@@ -39,7 +45,13 @@ def add(engine: Engine, settings: ApiSettings, environment: str, asked: NewHook)
     branches = []
     for rule in asked.branches:
         target = rule.environment or environment
-        names.split(target.replace("{branch}", "branch"))
+        namespace, _ = names.split(target.replace("{branch}", "branch"))
+        if "{" in target.partition("/")[0]:
+            raise ProblemError(
+                Slug.INVALID_REQUEST,
+                "A branch may name the environment, not its namespace; write NS/…{branch}….",
+            )
+        who.require(Role.MAINTAINER, namespace)
         branches.append({"pattern": rule.pattern, "environment": target})
     try:
         subdir = checked_name(asked.subdir) if asked.subdir else None

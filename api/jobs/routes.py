@@ -29,7 +29,7 @@ def verify(asked: Verify, services: ServicesDep, response: Response) -> Verifica
 
     Nothing that exists is changed. Ask for the result at `Location`.
     """
-    job = service.verify(services.engine, services.queue, asked.version)
+    job = service.verify(services.engine, services.queue, services.who, asked.version)
     response.headers["Location"] = f"/v1/verifications/{job.id}"
     return job
 
@@ -37,7 +37,7 @@ def verify(asked: Verify, services: ServicesDep, response: Response) -> Verifica
 @verifications.get("/{id}", operation_id="get_verification", responses=_MISSING)
 def get_verification(id: JobId, services: ServicesDep) -> Verification:  # noqa: A002
     """How far a verification is, and what came of it."""
-    return service.verification(services.queue, id)
+    return service.verification(services.queue, services.who, id)
 
 
 @rebases.post("", operation_id="rebase", status_code=202, responses=declared(Slug.BASE_NOT_FOUND))
@@ -46,7 +46,7 @@ def rebase(asked: Rebase, services: ServicesDep, response: Response) -> Rebasing
 
     Asking again goes on where it stopped: what is on `new` already stays as it is.
     """
-    job = service.rebase(services.engine, services.queue, asked)
+    job = service.rebase(services.engine, services.queue, services.who, asked)
     response.headers["Location"] = f"/v1/rebases/{job.id}"
     return job
 
@@ -54,4 +54,4 @@ def rebase(asked: Rebase, services: ServicesDep, response: Response) -> Rebasing
 @rebases.get("/{id}", operation_id="get_rebase", responses=_MISSING)
 def get_rebase(id: JobId, services: ServicesDep) -> Rebasing:  # noqa: A002
     """How far a rebase is, and what became of each environment."""
-    return service.rebasing(services.queue, id)
+    return service.rebasing(services.queue, services.who, id)

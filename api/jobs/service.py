@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from api.auth.principal import Principal, Role
 from api.jobs.schemas import Rebase, Rebasing, Verification
 from api.problems import ProblemError, Slug, complete
 from api.queue import PlanRefusedError, Queue
@@ -17,30 +18,32 @@ VERIFY = "verify"
 REBASE = "rebase"
 
 
-def verify(engine: Engine, queue: Queue, name: str) -> Verification:
+def verify(engine: Engine, queue: Queue, who: Principal, name: str) -> Verification:
     """Begin to verify a version; raises like `catalog.versions.find`."""
     with reading(engine) as session:
         found = versions.resolve(session, name)
+        who.require(Role.USER, found.environment.namespace)
         exact = f"{found.environment.full_name}:{found.number}"
     return Verification.model_validate(_begin(queue, VERIFY, {"version": exact}))
 
 
-def rebase(engine: Engine, queue: Queue, asked: Rebase) -> Rebasing:
+def rebase(engine: Engine, queue: Queue, who: Principal, asked: Rebase) -> Rebasing:
     """Begin to rebase; raises BaseNotFoundError for a base that nobody added."""
+    who.require(Role.MAINTAINER, _namespace(asked.environments))
     with reading(engine) as session:
         for base in (asked.old, asked.new):
             bases.meant(session, base)
     return Rebasing.model_validate(_begin(queue, REBASE, asked.model_dump()))
 
 
-def verification(queue: Queue, job_id: str) -> Verification:
-    """How far a verification is."""
-    return Verification.model_validate(_found(queue, VERIFY, job_id))
+def verification(queue: Queue, who: Principal, job_id: str) -> Verification:
+    """How far a verification is, for who sees what it is about."""
+    return Verification.model_validate(_found(queue, who, VERIFY, job_id))
 
 
-def rebasing(queue: Queue, job_id: str) -> Rebasing:
-    """How far a rebase is."""
-    return Rebasing.model_validate(_found(queue, REBASE, job_id))
+def rebasing(queue: Queue, who: Principal, job_id: str) -> Rebasing:
+    """How far a rebase is, for who sees all that it is about."""
+    return Rebasing.model_validate(_found(queue, who, REBASE, job_id))
 
 
 def _begin(queue: Queue, kind: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -50,17 +53,27 @@ def _begin(queue: Queue, kind: str, arguments: dict[str, Any]) -> dict[str, Any]
         raise ProblemError.told(error.problem) from error
 
 
-def _found(queue: Queue, kind: str, job_id: str) -> dict[str, Any]:
+def _found(queue: Queue, who: Principal, kind: str, job_id: str) -> dict[str, Any]:
     try:
         job = queue.job(job_id)
     except PlanRefusedError as error:
         raise ProblemError.told(error.problem) from error
-    if job is None or job["kind"] != kind:
+    if job is None or job["kind"] != kind or not _sees(who, job["arguments"]):
         raise ProblemError(
             Slug.JOB_NOT_FOUND,
             "There is none of that id; they are remembered for a day, so begin it again.",
         )
     return _shown(job)
+
+
+def _sees(who: Principal, arguments: Mapping[str, Any]) -> bool:
+    about = str(arguments.get("version") or arguments.get("environments"))
+    return who.role_in(_namespace(about)) is not None
+
+
+def _namespace(about: str) -> str:
+    """The namespace of NS/NAME or NS/*; `*`, where only who is in every namespace has a role."""
+    return about.partition("/")[0]
 
 
 def _shown(job: Mapping[str, Any]) -> dict[str, Any]:

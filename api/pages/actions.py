@@ -19,7 +19,7 @@ from api.pages.routes import BuildId, Name, Namespace
 from api.plans import service as planning
 from api.plans.schemas import Plan
 from api.problems import Problem, ProblemError, Slug
-from api.services import EngineDep, Services, ServicesDep
+from api.services import EngineDep, PrincipalDep, Services, ServicesDep
 from catalog.errors import CatalogError
 
 router = APIRouter(include_in_schema=False)
@@ -73,13 +73,14 @@ async def again(services: ServicesDep, build_id: BuildId, tasks: BackgroundTasks
 @router.post("/environments/{namespace}/{name}/versions/{number}/rollback")
 def rollback(
     engine: EngineDep,
+    who: PrincipalDep,
     namespace: Namespace,
     name: Name,
     number: Annotated[int, Path(ge=1, le=2**31 - 1)],
 ) -> Response:
     """Make the version the newest again."""
     environment = f"{namespace}/{name}"
-    made = environments.rollback(engine, environment, str(number))
+    made = environments.rollback(engine, who, environment, str(number))
     return RedirectResponse(f"/environments/{environment}/versions/{made.number}", status_code=303)
 
 
@@ -122,7 +123,7 @@ async def sign_out(request: Request) -> Response:
 
 
 async def _submit(services: Services, tasks: BackgroundTasks, asked: NormalRequest) -> Response:
-    build, created = await run_in_threadpool(building.submit, services.engine, asked)
+    build, created = await run_in_threadpool(building.submit, services.engine, services.who, asked)
     if created:
         tasks.add_task(building.tell, services.queue, services.tell_slots, build.id)
     return RedirectResponse(f"/builds/{build.id}", status_code=303)

@@ -12,6 +12,7 @@ from anyio import to_thread
 from pydantic import ValidationError
 from sqlalchemy import Engine
 
+from api.auth.principal import Role
 from api.builds.normal import NormalRequest, keys
 from api.environments.schemas import Package, PackageChange
 from api.plans.schemas import Plan, WorkerPlan
@@ -27,7 +28,11 @@ log = logging.getLogger(__name__)
 
 
 async def answered(services: Services, request: NormalRequest) -> Plan:
-    """The plan for a request, waited for as long as the settings say; raises like `plan`."""
+    """The plan for a request, waited for as long as the settings say.
+
+    Raises like `plan`, and ProblemError where whoever asks may not build either.
+    """
+    services.who.require(Role.USER, request.environment.partition("/")[0])
     timeout_s = services.settings.plan_timeout_s
     call = partial(plan, services.engine, services.queue, request, timeout_s)
     try:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from catalog.scope import Scope
+
 REF_NAME = "org.opencontainers.image.ref.name"
 MAX_INDEX_BYTES = 256 << 20
 MAX_MANIFEST_BYTES = 4 << 20
@@ -100,6 +102,29 @@ class Layout:
                     return self._repos
         except FileNotFoundError:
             return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A layout as somebody sees it: what is in a namespace outside of their scope isn't there."""
+
+    layout: Layout
+    scope: Scope
+
+    def tags(self, repo: str) -> list[str] | None:
+        """As `Layout.tags`."""
+        return self.layout.tags(repo) if self._holds(repo) else None
+
+    def manifest(self, repo: str, reference: str) -> StoredManifest | None:
+        """As `Layout.manifest`."""
+        return self.layout.manifest(repo, reference) if self._holds(repo) else None
+
+    def blob(self, repo: str, digest: str) -> Path | None:
+        """As `Layout.blob`."""
+        return self.layout.blob(repo, digest) if self._holds(repo) else None
+
+    def _holds(self, repo: str) -> bool:
+        return self.scope.holds(repo.partition("/")[0])
 
 
 def _read(data: bytes, index: Path) -> Mapping[str, _Repo]:

@@ -8,9 +8,8 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Depends, Path, Query, Response
 from fastapi.responses import FileResponse
 
-from api.auth.guard import require_pull_token
 from api.pulls.errors import VERSION_HEADER, PullError
-from api.pulls.layout import Layout
+from api.pulls.layout import Seen
 from api.pulls.schemas import TagList
 from api.services import ServicesDep
 
@@ -22,24 +21,22 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     422: {"description": "A name or number is out of its limits."},
 }
 
-router = APIRouter(
-    prefix="/v2", tags=["pulls"], dependencies=[Depends(require_pull_token)], responses=_ERRORS
-)
+router = APIRouter(prefix="/v2", tags=["pulls"], responses=_ERRORS)
 
 Repo = Annotated[str, Path(max_length=255, description="The repository, such as `hep/3dgan`.")]
 Reference = Annotated[str, Path(max_length=200, description="A tag or a digest.")]
 Digest = Annotated[str, Path(max_length=200, description="`sha256:` and 64 hex digits.")]
 
 
-async def _layout(services: ServicesDep) -> Layout:
+async def _layout(services: ServicesDep) -> Seen:
     if services.layout is None:
         raise PullError(
             "NAME_UNKNOWN", "This server keeps no images itself; pull from the registry it names."
         )
-    return services.layout
+    return Seen(services.layout, services.who.scope)
 
 
-LayoutDep = Annotated[Layout, Depends(_layout)]
+LayoutDep = Annotated[Seen, Depends(_layout)]
 
 
 @router.head("/", operation_id="check_pull_version_head", include_in_schema=False)

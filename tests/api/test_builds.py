@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import event, func, select
 
-from catalog import bases
+from catalog import bases, builds, versions
 from catalog.build_models import Build
 from catalog.engine import reading, writing
 from catalog.states import BuildState
@@ -455,3 +455,14 @@ def test_a_choice_that_can_not_be_is_refused_without_being_quoted(site, choice, 
     assert refused.status_code == 422
     assert says in refused.json()["detail"]
     assert "hunter2" not in refused.text
+
+
+def test_who_asked_owns_the_build_and_what_comes_of_it(site):
+    version = site.new_version()
+    with reading(site.engine) as session:
+        assert builds.get(session, version.build_id).created_by == "kitbag:local"
+    assert version.created_by == "kitbag:local"
+    rolled = site.http.post("/v1/environments/alice/gan/rollback", json={"to": "1"})
+    with reading(site.engine) as session:
+        assert versions.find(session, "alice/gan").number == rolled.json()["number"]
+        assert versions.find(session, "alice/gan").created_by == "kitbag:local"

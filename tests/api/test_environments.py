@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.exc import TimeoutError as CatalogTimeoutError
 
+from api.auth.principal import LOCAL
 from api.environments.resolver import Resolver
 from catalog.versions import ImageFacts
 
@@ -415,7 +416,7 @@ def test_a_catalog_that_hangs_is_an_error_and_the_next_question_is_put(make_site
         with site.engine.connect() as held:
             held.execute(text("LOCK TABLE environments IN ACCESS EXCLUSIVE MODE"))
             with pytest.raises(CatalogTimeoutError):
-                await resolver.resolve("alice/gan")
-        return await resolver.resolve("alice/gan")
+                await resolver.resolve(LOCAL, "alice/gan")
+        return await resolver.resolve(LOCAL, "alice/gan")
 
     assert asyncio.run(ask()).resolved.version == 1
