@@ -54,12 +54,10 @@ class EngineApi:
         """What the engine knows of an image, None if it hasn't it."""
         return self._found(f"/images/{quote(name, safe='/:@')}/json")
 
-    def images(self, repository: str) -> list[str]:
-        """The names REPOSITORY:TAG of all its tags."""
-        filters = json.dumps({"reference": [f"{repository}:*"]})
-        found = self._list("/images/json", filters=filters)
-        names = [name for image in found for name in image.get("RepoTags") or ()]
-        return [name for name in names if name.startswith(f"{repository}:")]
+    def tags(self) -> list[str]:
+        """The names REPOSITORY:TAG of all images."""
+        found = self._list("/images/json")
+        return [str(name) for image in found for name in image.get("RepoTags") or ()]
 
     def containers(self, *, running: bool = False, size: bool = False) -> list[dict[str, Any]]:
         """Containers as the engine lists them; with `size`, `SizeRw` is what each has written."""

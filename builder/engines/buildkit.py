@@ -24,18 +24,12 @@ from builder.engines import oci
 from builder.engines.address import Address
 from builder.engines.archive import read_back
 from builder.engines.client import dockerfile_of
-from builder.engines.failures import failure
 from builder.engines.logins import config_folder
-from builder.engines.logs import Redactor, secret_texts
-from builder.engines.process import Clock, run_lines
+from builder.engines.logs import secret_texts
+from builder.engines.process import Clock
 from builder.engines.protocol import OUT, Job, Limit, Network
-from builder.errors import (
-    EngineBuildError,
-    EngineUnreachableError,
-    LimitExceededError,
-    StoreRefusedError,
-)
-from builder.layered import tag_of
+from builder.engines.talk import Talk, published
+from builder.errors import EngineUnreachableError, LimitExceededError
 from builder.model import Image, Pinned
 from builder.stores.layout import LayoutStore
 from builder.stores.names import check_tag
@@ -44,7 +38,7 @@ from builder.stores.registry import RegistryStore
 
 _BASE = "kitbag-base"
 _STORE = "kitbag"
-_REMEMBERED = 50
+_STAGES_KEPT = 2
 _ASK_S = 30
 _HONOURS = frozenset({Limit.TIME, Limit.NETWORK, Limit.PROCESSES})
 _FROM = re.compile(r"^[ \t]*FROM[ \t]", re.IGNORECASE | re.MULTILINE)
@@ -56,6 +50,7 @@ class BuildKitEngine:
     def __init__(self, address: Address, *, scratch: Path | None = None) -> None:
         self._address = address
         self._scratch = scratch
+        self._stages: deque[str] = deque()
 
     @property
     def name(self) -> str:
@@ -115,8 +110,21 @@ class BuildKitEngine:
         clock = Clock(job.limits.timeout_s, cancelled)
         clock.check()
         with tempfile.TemporaryDirectory(prefix="kitbag-engine-", dir=self._scratch) as folder:
+            talk = Talk(job, clock, log, Path(folder), _environment, _HONOURS, self._answers)
             bases = (self._scratch or Path(folder)) / "bases"
-            yield _Run(job, store, log, clock, self._command(), Path(folder), bases, self._answers)
+            try:
+                yield _Run(job, store, talk, self._command(), bases)
+            finally:
+                if job.base is not None and not job.keep_base and bases.exists():
+                    self._give_up(bases, job.base.digest)
+
+    def _give_up(self, bases: Path, stage: str) -> None:
+        """Keep the layers of the last few stages alone, which the next one shares most of."""
+        self._stages.append(stage)
+        while len(self._stages) > _STAGES_KEPT:
+            old = self._stages.popleft()
+            if old not in self._stages:
+                LayoutStore(bases).delete(oci.STAGE, [old])
 
     def _command(self) -> list[str]:
         program = shutil.which("buildctl")
@@ -162,12 +170,9 @@ class _Run:
 
     job: Job
     store: Store
-    log: Callable[[str], None]
-    clock: Clock
+    talk: Talk
     client: Sequence[str]
-    folder: Path
     bases: Path
-    answers: Callable[[], bool]
 
     def build(
         self,
@@ -202,31 +207,33 @@ class _Run:
             command.append(f"--oci-layout={_STORE}={layout}")
             options.append(f"context:{_BASE}=oci-layout://{_STORE}@{job.base.digest}")
         command += [f"--opt={each}" for each in options]
-        self._client([*command, *self._cache(login), *more], login)
+        self.talk.run(
+            [*command, *self._cache(login), *more],
+            login=login,
+            wish="take the image from BuildKit",
+            secrets=secret_texts(job.secrets.values()),
+        )
 
     def pushed(self, store: RegistryStore) -> Image:
         """Push what was built, and read its digest back."""
-        job, told = self.job, self.folder / "metadata.json"
+        job, told = self.job, self.talk.folder / "metadata.json"
         name = store.reference(job.repo, f"sha256:{'0' * 64}").partition("@")[0]
         output = f"type=image,name={name},push=true,push-by-digest=true,oci-mediatypes=true"
         if store.plain_http:
             output += ",registry.insecure=true"
         self.build(f"--output={output}", f"--metadata-file={told}", login=store)
         digest = str(json.loads(told.read_bytes())["containerimage.digest"])
-        self.clock.check()
-        image = read_back(store, job.repo, digest, job.platform)
+        self.talk.clock.check()
+        image = published(store, job, digest)
         self._check_size(image)
-        manifest = store.manifest(job.repo, image.digest)
-        assert manifest is not None
-        store.put_manifest(job.repo, manifest, tags=[tag_of(image.digest)])
         return image
 
     def ingested(self) -> Image:
         """Take the image as an archive and put it into the store."""
-        archive = self.folder / "image.tar"
+        archive = self.talk.folder / "image.tar"
         self.build(f"--output=type=oci,dest={archive},oci-mediatypes=true")
         job = self.job
-        digest = oci.ingest(archive, self.store, job.repo, self.clock.check)
+        digest = oci.ingest(archive, self.store, job.repo, self.talk.clock.check)
         image = read_back(self.store, job.repo, digest, job.platform)
         self._check_size(image)
         return image
@@ -235,10 +242,10 @@ class _Run:
         """Build a stage more, which holds nothing but the files."""
         text = dockerfile_of(self.job).read_text()
         last = self.job.target or str(len(_FROM.findall(text)) - 1)
-        more = self.folder / "stage" / "Dockerfile"
+        more = self.talk.folder / "stage" / "Dockerfile"
         more.parent.mkdir()
         more.write_text(f"{text}\nFROM scratch\nCOPY --from={last} {OUT}/ /\n")
-        made = self.folder / "made"
+        made = self.talk.folder / "made"
         run = replace(self, job=replace(self.job, target=None))
         run.build(f"--output=type=local,dest={made}", dockerfile=more)
         found = []
@@ -252,7 +259,8 @@ class _Run:
         """The folder of a layout that holds the base: a layout store's own, or one for bases."""
         if isinstance(self.store, LayoutStore):
             return self.store.root
-        oci.mirror(base, self.store, self.bases, self.clock.check)
+        place = oci.BASE if self.job.keep_base else oci.STAGE
+        oci.mirror(base, self.store, self.bases, place, self.talk.clock.check)
         return self.bases
 
     def _cache(self, login: RegistryStore | None) -> list[str]:
@@ -264,30 +272,6 @@ class _Run:
         if login is None:
             return [f"--import-cache={place}"]
         return [f"--export-cache={place},mode=max,ignore-error=true"]
-
-    def _client(self, command: Sequence[str], login: RegistryStore | None) -> None:
-        known = login.login() if login is not None else None
-        secrets = secret_texts(self.job.secrets.values())
-        redact = Redactor([*secrets, *(known.secrets if known else ())])
-        said: deque[str] = deque(maxlen=_REMEMBERED)
-
-        def line(text: str) -> None:
-            shown = redact(text)
-            said.append(shown)
-            self.log(shown)
-
-        host = login.host if login is not None else ""
-        with config_folder(host, known, within=self.folder) as config:
-            status = run_lines(
-                command, env=_environment(config), cwd=self.folder, line=line, clock=self.clock
-            )
-        if not status:
-            return
-        error = failure(list(said), self.job.limits, _HONOURS, answers=self.answers())
-        if login is not None and isinstance(error, EngineBuildError):
-            reason = (said[-1] if said else "it gave no reason")[:200]
-            raise StoreRefusedError(f"{login.name} did not take the image from BuildKit: {reason}")
-        raise error
 
     def _check_size(self, image: Image) -> None:
         limit = self.job.limits.disk_bytes

@@ -26,10 +26,14 @@ from builder.stores.protocol import Manifest, Store
 _MAX_JSON_BYTES = 8 << 20
 
 
-def mirror(base: Pinned, store: Store, layout: Path, check: Callable[[], None]) -> None:
+BASE, STAGE = "base", "stage"
+"""Where in a layout the bases are that many builds start from, and those of one build alone."""
+
+
+def mirror(base: Pinned, store: Store, layout: Path, place: str, check: Callable[[], None]) -> None:
     """Make `layout` one that holds the base, moving only what it lacks."""
     check()
-    copy_image(store, repo_of(base, store), base.digest, LayoutStore(layout), "base")
+    copy_image(store, repo_of(base, store), base.digest, LayoutStore(layout), place)
 
 
 def ingest(archive: Path, store: Store, repo: str, check: Callable[[], None]) -> str:

@@ -13,6 +13,8 @@ from builder.stores.protocol import Store
 
 OUT = "/out"
 """The folder of an image whose files `Engine.files` gives."""
+STAGES = "kitbag/stage/"
+"""Where in a registry the bases are that are of use to one build alone, its id their tag."""
 
 
 class Network(StrEnum):
@@ -55,7 +57,8 @@ class Job:
     `id` names the build, such as the catalog's, in all that the engine makes for it, so that a
     sweep knows what a dead worker left. `base` is an image of the store: the engine gets it first,
     and the build argument `BASE` is the name to start FROM. Unless `keep_base`, the base is of use
-    to this build alone, and the engine gives up its copy. `args` are more build arguments, which
+    to this build alone, below STAGES and under the tag `id`, and the engine gives up its copy:
+    after the build, or at a sweep if the worker was killed. `args` are more build arguments, which
     stay in the image's history. `secrets` are files by id, which steps mount with `RUN
     --mount=type=secret` and which stay nowhere. `target` is the stage. `cache_repo` is a repository
     of the store, a registry, that keeps the engine's cache from build to build.

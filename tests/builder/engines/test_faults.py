@@ -76,6 +76,11 @@ def nothing_left(request: pytest.FixtureRequest, temporary: Path, nap: str) -> I
     gone(nap)
 
 
+def bases_of(builds: Builds) -> list[str]:
+    """The bases that the engine has, by its names for them."""
+    return [name for name in builds.engine._api.tags() if name.startswith("kitbag.dev/base:")]
+
+
 def cancelled_within(seconds: float, run: Callable[[], object], builds: Builds) -> None:
     """Run until a line says that it is time to cancel; the rest takes no longer than that."""
     began: list[float] = []
@@ -104,7 +109,7 @@ def test_a_build_is_cancelled_before_it_begins(in_layout: Builds) -> None:
 
 def test_a_build_is_cancelled_while_its_base_comes(in_layout: Builds) -> None:
     in_layout.told.stop_at = "base tiny"
-    for name in in_layout.engine._api.images("kitbag.dev/base"):
+    for name in bases_of(in_layout):
         in_layout.engine._api.remove_image(name)
     cancelled_within(10, lambda: in_layout.build("RUN true"), in_layout)
 
@@ -232,7 +237,7 @@ def test_a_killed_workers_build_ends_with_it(
     leftovers: Leftovers,
 ) -> None:
     in_layout.build("RUN true")  # the engine has the base now
-    (image,) = in_layout.engine._api.images("kitbag.dev/base")[:1]
+    (image,) = bases_of(in_layout)[:1]
     job = in_layout.job(f"RUN echo now; {nap}")
     worker = subprocess.Popen(
         [sys.executable, "-c", _WORKER, docker_engine.host, builder, str(job.context), image,
@@ -264,7 +269,7 @@ def test_a_sweep_removes_what_the_dead_left_and_spares_the_living(
     in_layout: Builds, docker_engine: RigEngine, leftovers: Leftovers
 ) -> None:
     in_layout.build("RUN true")
-    (base,) = in_layout.engine._api.images("kitbag.dev/base")[:1]
+    (base,) = bases_of(in_layout)[:1]
     for build in ("dead", "dead.wheel", "alive"):
         docker_engine.docker("tag", base, f"kitbag.dev/build:{build}")
         docker_engine.docker("create", f"--label=kitbag.dev/build={build}", base, "none")
