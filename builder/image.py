@@ -77,8 +77,12 @@ def assemble(
     labels: Mapping[str, str],
     cuda: Cuda | None = None,
     settings: Settings = USUAL,
+    annotations: Mapping[str, str] | None = None,
 ) -> Assembled:
-    """Config and manifest (OCI image-spec 1.1) of the base's layers with the parts on top."""
+    """Config and manifest (OCI image-spec 1.1) of the base's layers with the parts on top.
+
+    Annotations are the manifest's: they change its digest, and not the image that engines see.
+    """
     layers = base.layers + tuple(part.layer for part in parts)
     history = [{"created": CREATED, "created_by": f"base {base.name}"}] * len(base.layers)
     history += [{"created": CREATED, "created_by": f"kitbag: {part.title}"} for part in parts]
@@ -108,6 +112,7 @@ def assemble(
             "mediaType": MANIFEST_TYPE,
             "config": descriptor.as_oci(),
             "layers": [layer.descriptor.as_oci() for layer in layers],
+            **({"annotations": dict(annotations)} if annotations else {}),
         }
     )
     return Assembled(

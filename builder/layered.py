@@ -10,7 +10,7 @@ import io
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import BinaryIO
 
@@ -35,6 +35,7 @@ _POLL_S = 0.1
 _TAG_DIGITS = 16
 _SKELETON = "an empty environment and its user"
 _RECORD = "the lock"
+_STAGE_OF = "kitbag.dev/stage-of"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +70,16 @@ class Addition:
 
 @dataclass(frozen=True, slots=True)
 class Extras:
-    """What an image gets beside its packages; `room` is how many layers are added to it later."""
+    """What an image gets beside its packages; `room` is how many layers are added to it later.
+
+    `stage_of` is the build that alone builds on the image: its id is the image's tag, and makes its
+    digest another than that of the same image made for another build.
+    """
 
     additions: tuple[Addition, ...] = ()
     settings: image.Settings = image.USUAL
     room: int = 0
+    stage_of: str | None = None
 
     @property
     def layers(self) -> int:
@@ -229,16 +235,20 @@ class Work:
         tools.index.record(zip(keys, layers, strict=True), tools.store.name, self._repo)
         digest = made.manifest.digest
         reference = tools.store.reference(self._repo, digest)
-        fresh = sum(item.known is None for item in plan)
-        stats = Stats(
+        stats = replace(self.stats(ready), image_bytes=made.size_bytes)
+        return Image(reference, digest, made.size_bytes, made.layers), stats
+
+    def stats(self, ready: Ready) -> Stats:
+        """What it took to get ready."""
+        fresh = sum(item.known is None for item in ready.plan)
+        return Stats(
             packages=len(self._lock.wheels),
-            layers_known=len(plan) - fresh,
+            layers_known=len(ready.plan) - fresh,
             layers_new=fresh,
             bytes_moved=self._putter.moved_bytes,
             bytes_downloaded=ready.downloaded_bytes,
-            image_bytes=made.size_bytes,
+            image_bytes=ready.made.size_bytes,
         )
-        return Image(reference, digest, made.size_bytes, made.layers), stats
 
     def _maker(self) -> Maker:
         tools = self._tools
@@ -296,7 +306,15 @@ class Work:
         parts = layers_of(below, [item.group for item in plan], layers, above)
         parts += [image.Part(each.layer, each.title) for each in self._extras.additions]
         labels = image.labels_of(self._base, self._lock, how.compiler, self._cuda, how.packer)
-        made = image.assemble(self._base, parts, labels, self._cuda, self._extras.settings)
+        stage = self._extras.stage_of
+        made = image.assemble(
+            self._base,
+            parts,
+            labels,
+            self._cuda,
+            self._extras.settings,
+            {_STAGE_OF: stage} if stage else None,
+        )
         config = partial(io.BytesIO, made.config)
         put = self._tools.store.put_blob(self._repo, made.config_descriptor, config)
         self._putter.moved(put.moved_bytes)
@@ -305,7 +323,8 @@ class Work:
     def _put_manifest(self, made: image.Assembled) -> None:
         """Publish the image; raises BlobsLostError if the store lacks a layer after all."""
         manifest = made.manifest
-        self._tools.store.put_manifest(self._repo, manifest, tags=[tag_of(manifest.digest)])
+        tag = self._extras.stage_of or tag_of(manifest.digest)
+        self._tools.store.put_manifest(self._repo, manifest, tags=[tag])
         self._putter.moved(len(manifest.data))
 
     def _restored(

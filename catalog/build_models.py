@@ -37,6 +37,7 @@ def _column_enum(kind: type[StrEnum]) -> Enum:
 
 
 _IS_ACTIVE = text("state IN ({})".format(", ".join(f"'{value}'" for value in in_order(ACTIVE))))
+_IS_STAGED = text("stage IS NOT NULL")
 
 
 LAYERED = "layered"
@@ -61,7 +62,8 @@ class Build(Model):
     At most one build per `request_key` is active, which a unique partial index holds. `reuse_key`
     is what later requests find the finished version under; it differs from `request_key` for an
     upgrade, which must not join a build that isn't one. `attempt` counts requeues and fences off a
-    worker that was taken for dead. `last_seq` is the number of the newest event.
+    worker that was taken for dead. `last_seq` is the number of the newest event. `stage` is the
+    digest of an image that this build alone builds on, for as long as the store may have it.
 
     `tenant`, `weight` and what follows are those of `catalog.allowance`; `lane` and `turn` say
     where it waits and when it comes (`catalog.turns`). `stored_bytes` is what it added to the
@@ -82,6 +84,12 @@ class Build(Model):
         Index(None, "state", "lane", "turn"),
         Index(None, "tenant", "state"),
         Index(None, "tenant", "created_at"),
+        Index(
+            "ix_builds_stage",
+            "stage",
+            sqlite_where=_IS_STAGED,
+            postgresql_where=_IS_STAGED,
+        ),
     )
 
     id: Mapped[str] = mapped_column(String(26), primary_key=True)
@@ -115,6 +123,7 @@ class Build(Model):
     build_seconds: Mapped[float | None] = mapped_column(Float)
     image_bytes: Mapped[int | None] = mapped_column(BigInteger)
     stored_bytes: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    stage: Mapped[str | None] = mapped_column(String(80))
 
     environment: Mapped[Environment] = relationship(lazy="joined", innerjoin=True)
 

@@ -155,6 +155,7 @@ def finished(
     deadline: Deadline,
     report: Callable[[Step], None],
     build_id: str,
+    staging: Callable[[str], None],
     started: float,
 ) -> Finished:
     """The rest of a build by the binder way, while its checkout is there; raises builder.errors."""
@@ -162,7 +163,7 @@ def finished(
     checkout = prepared.checkout
     advance(BuildState.BUILDING, way=str(Way.BINDER), commit=checkout.commit)
     scratch = checkout.root.parent
-    shop = _workshop(services, request, report, deadline, scratch, build_id)
+    shop = _workshop(services, request, report, deadline, scratch, build_id, staging)
     plan = plan_of(prepared)
     build = _stock if plan.source.detected.kind is Kind.BINDER else _ours
     # The engine's client is given time to end what it began, so that nothing stays behind.
@@ -183,6 +184,7 @@ def _workshop(
     cancelled: Callable[[], bool],
     scratch: Path,
     build_id: str,
+    staging: Callable[[str], None],
 ) -> Workshop | None:
     """The engine of this worker with the operator's limits, None if it has none."""
     engine, settings = services.containers, services.settings
@@ -191,6 +193,7 @@ def _workshop(
     site = Site(settings.ca_bundle, settings.apt_sources, _pip_conf(services))
     return Workshop(
         id=build_id,
+        staging=staging,
         engine=engine,
         store=services.store,
         limits=services.engine_limits,

@@ -22,7 +22,7 @@ from catalog.errors import (
     LostBuildError,
 )
 from catalog.states import RUNNING, BuildState
-from worker import binder, identity, leftovers
+from worker import binder, identity, leftovers, stages
 from worker.app import enqueue_build
 from worker.finished import Finished
 from worker.heartbeat import Heartbeat
@@ -64,6 +64,7 @@ def _build(kit: Services, row: Build) -> None:
             return
     log.info("build %s ended after %.1f s", row.id, time.monotonic() - began)
     _make_room(kit, row)
+    stages.drop(kit, row.id)
 
 
 def _make_room(kit: Services, row: Build) -> None:
@@ -153,7 +154,8 @@ def _run(kit: Services, row: Build, heartbeat: Heartbeat, report: Reporter) -> F
         patiently(move)
 
     request = parse({**row.request, "environment": row.environment.full_name})
-    return run(kit, request, advance, heartbeat, report, row.id)
+    staging = stages.noting(kit, row)
+    return run(kit, request, advance, heartbeat, report, row.id, staging)
 
 
 def _ready(kit: Services, row: Build, finished: Finished) -> None:

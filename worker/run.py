@@ -65,15 +65,17 @@ def run(
     cancelled: Callable[[], bool],
     report: Report,
     build_id: str = "build",
+    staging: Callable[[str], None] = lambda _: None,
 ) -> Finished:
     """Build and publish; `advance` is called with each next BuildState, `way` and `commit`.
 
-    `build_id` names what a container engine makes on the way. Raises the errors of builder.errors;
-    then nothing was published.
+    `build_id` names what a container engine makes on the way, and `staging` is told the digest of
+    an image that only this build builds on before the store has it. Raises the errors of
+    builder.errors; then nothing was published.
     """
     deadline = Deadline(services.settings.build_timeout_s, cancelled)
     with deadline.explained(), disk_full(services.settings.cache_root):
-        return _run(services, request, advance, deadline, report, build_id)
+        return _run(services, request, advance, deadline, report, build_id, staging)
 
 
 def _run(
@@ -83,6 +85,7 @@ def _run(
     deadline: Deadline,
     report: Report,
     build_id: str,
+    staging: Callable[[str], None],
 ) -> Finished:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(dir=services.scratch.path, prefix="build-") as folder:
@@ -94,7 +97,7 @@ def _run(
         first = prepared[0]
         if first.detected.way is Way.BINDER:
             return binder.finished(
-                services, request, first, advance, deadline, report, build_id, started
+                services, request, first, advance, deadline, report, build_id, staging, started
             )
     resolved = time.monotonic()
     way, commit = str(first.detected.way), first.checkout.commit

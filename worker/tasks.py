@@ -31,6 +31,7 @@ from worker import (
     mirroring,
     offering,
     rolling,
+    stages,
     working,
 )
 from worker import plan as planning
@@ -182,8 +183,13 @@ def _changed(broker: redis.Redis, offers: str) -> bool:
 @queue.app().task(name=queue.TRIM)  # type: ignore[untyped-decorator]
 def trim() -> None:
     """Keep this worker's cache within its limit, and its scratch free of what died."""
-    leftovers.remove_files(services())
-    containers.sweep(services())
+    kit = services()
+    leftovers.remove_files(kit)
+    containers.sweep(kit)
+    try:
+        stages.sweep(kit)
+    except SQLAlchemyError as error:
+        log.warning("no stages were swept: the catalog does not answer: %s", type(error).__name__)
 
 
 class Sweeper(bootsteps.StartStopStep):  # type: ignore[misc]

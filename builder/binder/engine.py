@@ -22,8 +22,9 @@ NO_LIMITS = Limits()
 class Workshop:
     """What the binder way works with: the engine, its limits, and who is told and asked.
 
-    `id` is the build's in the catalog.
-    `fresh` makes it build what was built before too. `secrets` are texts that no log may show.
+    `id` is the build's in the catalog, and `staging` is told the digest of an image that is of use
+    to it alone, before the store has it: below STAGES, in the environment's repository. `fresh`
+    makes it build what was built before too. `secrets` are texts that no log may show.
     """
 
     engine: Engine
@@ -34,6 +35,7 @@ class Workshop:
     fresh: bool = False
     id: str = "build"
     secrets: tuple[str, ...] = ()
+    staging: Callable[[str], None] = lambda _: None
     report: Callable[[Step], None] = lambda _: None
     cancelled: Callable[[], bool] = lambda: False
 
@@ -66,14 +68,14 @@ class Order:
         return f"kitbag-{told.hexdigest()[:32]}"
 
 
-def made(shop: Workshop, order: Order) -> tuple[str, bool]:
-    """The digest of the order's image in its repository, and whether it was built just now.
+def known(shop: Workshop, order: Order) -> str | None:
+    """The digest of the order's image if the store has it, and it isn't to be built anew."""
+    found = None if shop.fresh else shop.store.manifest(order.repo, order.tag)
+    return None if found is None else found.digest
 
-    Raises what the engine and the store raise.
-    """
-    known = None if shop.fresh else shop.store.manifest(order.repo, order.tag)
-    if known is not None:
-        return known.digest, False
+
+def made(shop: Workshop, order: Order) -> str:
+    """The digest of the order's image in its repository, built now; raises what the engine does."""
     with (
         tempfile.TemporaryDirectory(prefix="context-", dir=shop.scratch) as folder,
         BuildLog(shop.report, shop.secrets) as log,
@@ -97,4 +99,4 @@ def made(shop: Workshop, order: Order) -> tuple[str, bool]:
     found = shop.store.manifest(order.repo, image.digest)
     if found is not None:
         shop.store.put_manifest(order.repo, found, tags=[order.tag])
-    return image.digest, True
+    return image.digest

@@ -10,15 +10,15 @@ from builder import image, layered
 from builder.bases.derived import derived
 from builder.bases.manifest import pin
 from builder.binder import apt, dockerfile, repository
-from builder.binder.engine import Order, Workshop, made
+from builder.binder.engine import Order, Workshop, known, made
 from builder.cuda import Cuda
 from builder.detect import Detected
-from builder.layered import NO_EXTRAS, Addition, Extras, Stats, Tools
+from builder.engines.protocol import STAGES
+from builder.layered import NO_EXTRAS, Addition, Extras, Stats, Tools, Work
 from builder.model import LAYER_TYPE, Base, Descriptor, Image, Layer, Lock, Step
 from builder.skeleton import HOME, PREFIX, USER
 
 APT_REPO = "kitbag/apt"
-STAGE = "kitbag/stage/"
 _FINISHED_LAYERS = 2
 """What `pip install` and postBuild add."""
 
@@ -57,10 +57,10 @@ def apt_base(shop: Workshop, base: Base, source: Repository) -> Base:
     key = (base.digest, *packages)
     text = dockerfile.apt(packages, shop.site)
     order = Order(text, base, APT_REPO, base.platform, key, secrets=shop.site.apt_files())
-    digest, new = made(shop, order)
-    if not new:
+    digest = known(shop, order)
+    if digest is not None:
         shop.report(Step("log", "building", "These were installed on this base before."))
-    return derived(shop.store, APT_REPO, digest, base)
+    return derived(shop.store, APT_REPO, digest or made(shop, order), base)
 
 
 def extras_of(source: Repository, left: tuple[str, ...], file: Path) -> Extras:
@@ -146,39 +146,55 @@ def build(
     Without such code no engine is asked and `shop` may be None. Raises the errors of
     builder.errors, and those of the engine.
     """
-    first = f"{STAGE}{repo}" if plan.finishes else repo
-    staged, stats = layered.build(
-        plan.lock,
-        plan.base,
-        first,
-        tools,
-        cuda=plan.cuda,
-        extras=plan.extras,
-        report=report,
-        pushing=(lambda: None) if plan.finishes else pushing,
-        cancelled=cancelled,
-    )
     if not plan.finishes:
-        return staged, stats
+        return layered.build(
+            plan.lock,
+            plan.base,
+            repo,
+            tools,
+            cuda=plan.cuda,
+            extras=plan.extras,
+            report=report,
+            pushing=pushing,
+            cancelled=cancelled,
+        )
     assert shop is not None
     detected = plan.source.detected
     post_build = plan.source.inside(detected.post_build) if detected.post_build else None
-    if detected.install:
-        report(Step("phase", "building", "pip install of what has to be built"))
-    if post_build:
-        report(Step("phase", "building", f"running {post_build}"))
+    extras = replace(plan.extras, stage_of=shop.id)
+    stage = f"{STAGES}{repo}"
+    work = Work(plan.lock, plan.base, stage, tools, plan.cuda, extras, report, cancelled)
+    ready = work.make()
     text = dockerfile.finish(
         shop.site, install=detected.install, post_build=post_build, processes=shop.limits.processes
     )
-    below = replace(plan.base, image=staged.reference, digest=staged.digest, layers=staged.layers)
-    secrets = shop.site.user_files(scratch)
     order = Order(
-        text, below, repo, below.platform, (staged.digest,), secrets=secrets, keep_base=False
+        dockerfile=text,
+        base=None,
+        repo=repo,
+        platform=plan.base.platform,
+        key=(ready.made.config_descriptor.digest,),
+        secrets=shop.site.user_files(scratch),
+        keep_base=False,
     )
-    digest, new = made(shop, order)
-    pushing()
-    if not new:
+    digest, stats = known(shop, order), work.stats(ready)
+    if digest is not None:
         report(Step("log", "building", "This was built before from the same files and packages."))
+    else:
+        shop.staging(ready.made.manifest.digest)
+        work.check()
+        staged, stats = work.publish(ready)
+        if staged.digest != ready.made.manifest.digest:
+            shop.staging(staged.digest)
+        if detected.install:
+            report(Step("phase", "building", "pip install of what has to be built"))
+        if post_build:
+            report(Step("phase", "building", f"running {post_build}"))
+        below = replace(
+            plan.base, image=staged.reference, digest=staged.digest, layers=staged.layers
+        )
+        digest = made(shop, replace(order, base=below))
+    pushing()
     found = pin(shop.store, repo, digest, plan.base.platform)
     size = sum(layer.descriptor.size_bytes for layer in found.layers)
     result = Image(shop.store.reference(repo, digest), digest, size, found.layers)

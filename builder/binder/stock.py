@@ -14,7 +14,7 @@ from pathlib import Path
 from builder.bases.derived import derived
 from builder.bases.manifest import pin
 from builder.binder import apt, dockerfile, froms, repository
-from builder.binder.engine import Order, Workshop, made
+from builder.binder.engine import Order, Workshop, known, made
 from builder.binder.froms import read_dockerfile
 from builder.binder.python import APT_REPO, Plan, labels_of
 from builder.detect import Buildpack
@@ -91,9 +91,11 @@ def build(
             labels=labels,
             context=context,
         )
-    digest, new = made(shop, order)
-    if not new:
+    digest = known(shop, order)
+    if digest is not None:
         report(Step("log", "building", "This was built before from the same files."))
+    else:
+        digest = made(shop, order)
     image = pin(shop.store, repo, digest, order.platform)
     size = sum(layer.descriptor.size_bytes for layer in image.layers)
     return Image(shop.store.reference(repo, digest), digest, size, image.layers)
@@ -104,7 +106,7 @@ def with_tools(shop: Workshop, base: Base) -> Base:
     text = dockerfile.apt(TOOLS, shop.site)
     files = shop.site.apt_files()
     order = Order(text, base, APT_REPO, base.platform, (base.digest, *TOOLS), secrets=files)
-    return derived(shop.store, APT_REPO, made(shop, order)[0], base)
+    return derived(shop.store, APT_REPO, known(shop, order) or made(shop, order), base)
 
 
 def render(plan: Plan, base: Base, context: Path, mirrors: Sequence[tuple[str, str]]) -> str:
