@@ -26,9 +26,9 @@ RUN --mount=type=secret,id=ca \
         --offline --no-deps /dist/*.whl
 
 FROM ${BASE}
-# What a build calls: git and ssh for its sources.
+# What a build calls: git and ssh for its sources; and gpg, where commits are signed with it.
 RUN apt-get -qq update \
-    && apt-get -qq install -y --no-install-recommends ca-certificates git openssh-client tini \
+    && apt-get -qq install -y --no-install-recommends ca-certificates git gnupg openssh-client tini \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --user-group --no-log-init --create-home --home-dir /var/lib/kitbag kitbag
 COPY --from=build /opt/kitbag /opt/kitbag

@@ -1,4 +1,4 @@
-"""Rollouts: objects of clusters that are to run an environment, and what became of them."""
+"""Rollouts: objects of clusters and git repositories that are to name an environment's image."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ class RunState(StrEnum):
 
 
 class Rollout(Model):
-    """Objects of one namespace of the cluster that get each new version of an environment.
+    """What gets each new version of an environment: objects of one namespace of the cluster, or
+    files of a git repository.
 
     `objects` lists {"kind", "name"}; where it is empty, `selector` says which labels
     they have. `acts_as` is the user of the cluster in whose name it is done, empty for the
-    environment's service account.
+    environment's service account. `git` is the repository where it is one, as
+    `api.rollouts.schemas.GitPlace` has it; None for the cluster.
     """
 
     __tablename__ = "rollouts"
@@ -42,6 +44,7 @@ class Rollout(Model):
     force_conflicts: Mapped[bool] = mapped_column(Boolean, default=False)
     container: Mapped[str | None] = mapped_column(String(253))
     acts_as: Mapped[str] = mapped_column(Text, default="")
+    git: Mapped[Json | None]
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
     environment: Mapped[Environment] = relationship(lazy="joined", innerjoin=True)
@@ -86,7 +89,11 @@ class RolloutRun(Model):
 
 
 class RolloutResult(Model):
-    """What became of one object in a run; `state` is a value of `kitbag.live.change.State`."""
+    """What became of one object in a run; `state` is a value of `kitbag.live.change.State`.
+
+    In a repository that is a file, or the commit or pull request that has them all, of the
+    `api_version` git.
+    """
 
     __tablename__ = "rollout_results"
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import delete, exists, or_, select, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import delete, exists, or_, select, true, update
+from sqlalchemy.orm import Session, aliased, selectinload, undefer
 
 from catalog import environments
 from catalog.errors import LostRolloutError, RolloutNotFoundError
@@ -32,6 +32,7 @@ class Order:
     force_conflicts: bool = False
     container: str | None = None
     acts_as: str = ""
+    git: Json | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ def add(session: Session, full_name: str, order: Order) -> Rollout:
         force_conflicts=order.force_conflicts,
         container=order.container,
         acts_as=order.acts_as,
+        git=order.git,
     )
     session.add(rollout)
     session.flush()
@@ -164,26 +166,38 @@ def _plan(session: Session, version: Version, rollout_ids: Sequence[int]) -> Non
     )
 
 
-def due(session: Session, silent: timedelta, *, limit: int = 100) -> Sequence[int]:
-    """Runs whose time has come, and those whose worker gave no sign of life for that long."""
+def due(
+    session: Session, silent: timedelta, *, cluster: bool = True, limit: int = 100
+) -> Sequence[int]:
+    """Runs whose time has come, and those whose worker gave no sign of life for that long.
+
+    Without `cluster` only those to git repositories.
+    """
     now = utcnow()
     return session.scalars(
         select(RolloutRun.id)
+        .join(Rollout, Rollout.id == RolloutRun.rollout_id)
         .where(
+            true() if cluster else Rollout.git.is_not(None),
             or_(
                 (RolloutRun.state == RunState.PENDING) & (RolloutRun.due_at <= now),
                 (RolloutRun.state == RunState.RUNNING) & (RolloutRun.heartbeat_at < now - silent),
-            )
+            ),
         )
         .order_by(RolloutRun.id)
         .limit(limit)
     ).all()
 
 
-def running(session: Session) -> Sequence[tuple[int, str | None]]:
-    """The runs that somebody works on, with who that is."""
+def running(session: Session, *, cluster: bool = True) -> Sequence[tuple[int, str | None]]:
+    """The runs that somebody works on, with who that is; as `due`."""
     rows = session.execute(
-        select(RolloutRun.id, RolloutRun.worker).where(RolloutRun.state == RunState.RUNNING)
+        select(RolloutRun.id, RolloutRun.worker)
+        .join(Rollout, Rollout.id == RolloutRun.rollout_id)
+        .where(
+            RolloutRun.state == RunState.RUNNING,
+            true() if cluster else Rollout.git.is_not(None),
+        )
     )
     return [(row[0], row[1]) for row in rows]
 
@@ -271,6 +285,12 @@ def record(session: Session, run_id: int, attempt: int, outcome: Outcome) -> Non
     )
 
 
+def forget_results(session: Session, run_id: int, attempt: int) -> None:
+    """Before a run that says anew what became of everything; raises LostRolloutError."""
+    beat(session, run_id, attempt)
+    session.execute(delete(RolloutResult).where(RolloutResult.run_id == run_id))
+
+
 def finish(
     session: Session,
     run_id: int,
@@ -322,6 +342,28 @@ def successors(session: Session, version: Version) -> dict[str, str | None]:
         for digest in (own, index)
         if digest is not None
     }
+
+
+def predecessor(session: Session, version: Version, digests: Collection[str]) -> Version | None:
+    """The newest version before, whole, that has an image or index of one of these digests."""
+    held = exists(
+        select(VersionImage.version_id).where(
+            VersionImage.version_id == Version.id,
+            or_(VersionImage.digest.in_(digests), VersionImage.index_digest.in_(digests)),
+        )
+    )
+    return session.scalars(
+        select(Version)
+        .where(
+            Version.environment_id == version.environment_id,
+            Version.id != version.id,
+            Version.digest != version.digest,
+            held,
+        )
+        .options(selectinload(Version.images).options(undefer(VersionImage.packages)))
+        .order_by(Version.number.desc())
+        .limit(1)
+    ).one_or_none()
 
 
 def results(session: Session, run_id: int) -> Sequence[RolloutResult]:

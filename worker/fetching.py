@@ -33,12 +33,12 @@ def fetched(
         secret = for_git(services.settings, namespace, request.source.git.url)
     if secret is None:
         return fetch(source, into, policy=policy, report=report)
-    with _with_secret(policy, secret, services.scratch.path) as own:
+    with with_secret(policy, secret, services.scratch.path) as own:
         return fetch(source, into, policy=own, report=report)
 
 
 @contextmanager
-def _with_secret(policy: SourcePolicy, secret: SecretFile, scratch: Path) -> Iterator[SourcePolicy]:
+def with_secret(policy: SourcePolicy, secret: SecretFile, scratch: Path) -> Iterator[SourcePolicy]:
     """The policy with a login or a key, whose file is gone when the block ends.
 
     The host is the operator's own choice, so it may be a private one.
@@ -46,10 +46,10 @@ def _with_secret(policy: SourcePolicy, secret: SecretFile, scratch: Path) -> Ite
     host = urlsplit(secret.url).hostname or ""
     hosts = dataclasses.replace(policy.hosts, allowed=policy.hosts.allowed | {host})
     own = dataclasses.replace(policy, hosts=hosts)
-    if secret.password is not None:
+    if secret.key is None:
+        assert secret.password is not None
         yield dataclasses.replace(own, login=(secret.username, secret.password.get_secret_value()))
         return
-    assert secret.key is not None
     with tempfile.TemporaryDirectory(dir=scratch, prefix="key-") as name:
         key = Path(name) / "key"
         key.touch(mode=0o600)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import ssl
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httpx
 
@@ -15,14 +14,13 @@ from catalog import hooks, statuses
 from catalog.engine import reading, writing
 from catalog.hook_models import CommitState, CommitStatus, Forge
 from catalog.types import utcnow
-from worker import secrets
+from worker import forges, secrets
 from worker.services import Services
 
 log = logging.getLogger(__name__)
 
 _AT_ONCE = 20
 _LEASE = timedelta(minutes=2)
-_TIMEOUT_S = 10.0
 _FIRST_DELAY_S = 5
 _MOST_DELAY_S = 1800
 _GIVE_UP = timedelta(days=3)
@@ -81,14 +79,7 @@ def _sent(kit: Services, row: CommitStatus) -> bool:
         return False
     url, headers, body = _request(kit, row, secret)
     try:
-        answer = httpx.post(
-            url,
-            headers=headers,
-            json=body,
-            timeout=_TIMEOUT_S,
-            verify=_trusted(kit),
-            follow_redirects=False,  # a token goes where the operator said, and nowhere else
-        )
+        answer = forges.call(kit.settings, "POST", url, headers=headers, body=body)
     except httpx.HTTPError as error:
         log.warning("the forge of %s does not answer: %s", hook.id, type(error).__name__)
         return False
@@ -104,31 +95,21 @@ def _request(
     hook, forge = row.hook, Forge(row.hook.forge)
     state = CommitState(row.state)
     word = _STATES.get(forge, {}).get(state, state.value)
-    root = secret.url.rstrip("/")
+    root, api = secret.url.rstrip("/"), forges.api(forge, secret.url)
     path = hook.repository.partition("/")[2]
     assert secret.password is not None
-    token = secret.password.get_secret_value()
+    headers = forges.headers(forge, secret.password.get_secret_value())
     page = kit.settings.public_url
     link = f"{page.rstrip('/')}/builds/{row.build_id}" if page and row.build_id else None
     told = {"state": word, "description": row.description}
-    bearer = {"Authorization": f"Bearer {token}"}
     if forge is Forge.GITLAB:
-        where = f"{root}/api/v4/projects/{quote(path, safe='')}/statuses/{row.commit}"
-        return where, {"PRIVATE-TOKEN": token}, told | {"name": _CONTEXT, **_if(target_url=link)}
+        where = f"{api}/projects/{quote(path, safe='')}/statuses/{row.commit}"
+        return where, headers, told | {"name": _CONTEXT, **_if(target_url=link)}
     if forge is Forge.BITBUCKET:
-        where = f"{root}/2.0/repositories/{path}/commit/{row.commit}/statuses/build"
-        return where, bearer, told | {"key": _CONTEXT, "url": link or root}
+        where = f"{api}/repositories/{path}/commit/{row.commit}/statuses/build"
+        return where, headers, told | {"key": _CONTEXT, "url": link or root}
     body = told | {"context": _CONTEXT, **_if(target_url=link)}
-    if forge is Forge.GITEA:
-        token_header = {"Authorization": f"token {token}"}
-        return f"{root}/api/v1/repos/{path}/statuses/{row.commit}", token_header, body
-    api = "" if urlsplit(root).hostname == "api.github.com" else "/api/v3"
-    return f"{root}{api}/repos/{path}/statuses/{row.commit}", bearer, body
-
-
-def _trusted(kit: Services) -> ssl.SSLContext:
-    bundle = kit.settings.ca_bundle
-    return ssl.create_default_context(cafile=None if bundle is None else str(bundle))
+    return f"{api}/repos/{path}/statuses/{row.commit}", headers, body
 
 
 def _if(**members: str | None) -> dict[str, str]:

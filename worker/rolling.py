@@ -1,4 +1,4 @@
-"""Takes a version to the objects of one rollout; the catalog says which and keeps what became.
+"""Takes a version to what one rollout is of; the catalog says which and keeps what became.
 
 Each object is decided anew from what it is at that moment, and server-side apply refuses an object
 that has changed since: doing a run twice, or half of it again, does no harm.
@@ -14,6 +14,7 @@ from catalog import mirrors, rollouts
 from catalog.engine import reading, writing
 from catalog.errors import LostRolloutError, NotMirroredError, TargetNotFoundError
 from catalog.rollout_models import RolloutRun
+from catalog.rollouts import Outcome
 from kitbag import specs
 from kitbag.live import Choices, Wanted
 from kitbag.live.change import Result, change
@@ -24,6 +25,7 @@ from kitbag.live.objects import Ref
 from kitbag.refs import EnvRef
 from worker import identity
 from worker.cluster import connect
+from worker.gitops.roll import GitopsError, GitRoll
 from worker.services import Services
 from worker.settings import ActsAs
 
@@ -36,11 +38,11 @@ _LONGEST_S = 600.0
 
 def due(kit: Services) -> list[int]:
     """The runs whose time has come; those of dead workers on this machine at once."""
-    if not kit.settings.cluster:
-        return []
+    cluster = bool(kit.settings.cluster)
     with reading(kit.engine) as session:
-        found = list(rollouts.due(session, SILENT))
-        found += [run for run, worker in rollouts.running(session) if identity.is_dead(worker)]
+        found = list(rollouts.due(session, SILENT, cluster=cluster))
+        running = rollouts.running(session, cluster=cluster)
+        found += [run for run, worker in running if identity.is_dead(worker)]
     return list(dict.fromkeys(found))
 
 
@@ -53,14 +55,60 @@ def roll(kit: Services, run_id: int) -> None:
     if run is None:
         return
     try:
-        _Roll(kit, run).go()
+        _ToGit(kit, run).go() if run.rollout.git is not None else _Roll(kit, run).go()
     except LostRolloutError:
         log.info("run %s of a rollout is no longer this worker's", run_id)
 
 
-class _Roll:
+class _Run:
+    """A run of this worker: its signs of life, what became of it, when it is tried again."""
+
     def __init__(self, kit: Services, run: RolloutRun) -> None:
         self._kit, self._run, self._rollout = kit, run, run.rollout
+
+    def _is_newest(self) -> bool:
+        """Say that the worker lives; raises LostRolloutError."""
+        with writing(self._kit.engine) as session:
+            return rollouts.beat(session, self._run.id, self._run.attempt)
+
+    def _record(self, outcome: Outcome) -> None:
+        with writing(self._kit.engine) as session:
+            rollouts.record(session, self._run.id, self._run.attempt, outcome)
+
+    def _finish(self, *, again: bool, superseded: bool = False, problem: str = "") -> None:
+        wait_s = min(self._kit.settings.rollout_retry_s * 2 ** min(self._run.tries, 16), _LONGEST_S)
+        with writing(self._kit.engine) as session:
+            rollouts.finish(
+                session,
+                self._run.id,
+                self._run.attempt,
+                again_in=timedelta(seconds=wait_s) if again else None,
+                superseded=superseded,
+                problem=problem,
+            )
+
+
+class _ToGit(_Run):
+    """A run to a git repository."""
+
+    def go(self) -> None:
+        """Commit or propose the pins; whatever is in the way is tried again later."""
+        try:
+            outcomes = GitRoll(self._kit, self._run, self._is_newest).go()
+        except (GitopsError, specs.KindsError, NotMirroredError, TargetNotFoundError) as error:
+            return self._finish(again=True, problem=str(error))
+        with writing(self._kit.engine) as session:
+            rollouts.forget_results(session, self._run.id, self._run.attempt)
+            for outcome in outcomes or ():
+                rollouts.record(session, self._run.id, self._run.attempt, outcome)
+        return self._finish(again=False, superseded=outcomes is None)
+
+
+class _Roll(_Run):
+    """A run to objects of the cluster."""
+
+    def __init__(self, kit: Services, run: RolloutRun) -> None:
+        super().__init__(kit, run)
         self._choice = Choices(
             restart=self._rollout.restart,
             clone=self._rollout.clone,
@@ -107,9 +155,7 @@ class _Roll:
     def _changed(self, cluster: Cluster) -> Iterator[Result | None]:
         """What became of each object; None, and no more, once there is a newer version."""
         for ref in self._refs(cluster):
-            with writing(self._kit.engine) as session:
-                newest = rollouts.beat(session, self._run.id, self._run.attempt)
-            if not newest:
+            if not self._is_newest():
                 yield None
                 return
             result = change(
@@ -120,7 +166,7 @@ class _Roll:
                 force=self._rollout.force_conflicts,
                 kinds=self._kinds,
             )
-            self._record(result)
+            self._record(_outcome(result))
             yield result
 
     def _refs(self, cluster: Cluster) -> Iterator[Ref]:
@@ -129,32 +175,6 @@ class _Roll:
             yield named(cluster, one["kind"], namespace, one["name"], kinds=self._kinds)
         if not self._rollout.objects:
             yield from labelled(cluster, namespace, self._rollout.selector, kinds=self._kinds)
-
-    def _record(self, result: Result) -> None:
-        ref = result.ref
-        outcome = rollouts.Outcome(
-            ref.api_version,
-            ref.kind,
-            ref.name,
-            result.state.value,
-            result.say,
-            result.before,
-            result.copy,
-        )
-        with writing(self._kit.engine) as session:
-            rollouts.record(session, self._run.id, self._run.attempt, outcome)
-
-    def _finish(self, *, again: bool, superseded: bool = False, problem: str = "") -> None:
-        wait_s = min(self._kit.settings.rollout_retry_s * 2**self._run.tries, _LONGEST_S)
-        with writing(self._kit.engine) as session:
-            rollouts.finish(
-                session,
-                self._run.id,
-                self._run.attempt,
-                again_in=timedelta(seconds=wait_s) if again else None,
-                superseded=superseded,
-                problem=problem,
-            )
 
     def _person(self) -> Person:
         """Whoever asked for the rollout, or the service account of the environment's namespace."""
@@ -167,3 +187,16 @@ class _Roll:
                 )
             return Person(rollout.acts_as)
         return Person.service_account(rollout.environment.namespace, settings.cluster_account)
+
+
+def _outcome(result: Result) -> Outcome:
+    ref = result.ref
+    return Outcome(
+        ref.api_version,
+        ref.kind,
+        ref.name,
+        result.state.value,
+        result.say,
+        result.before,
+        result.copy,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import logging
 import re
 import tomllib
@@ -29,6 +30,7 @@ _MAX_BYTES = 64 << 10
 _TOKEN_USER = "__token__"  # noqa: S105 # a user's name
 _PORTS = {"https": 443, "http": 80, "ssh": 22}
 _SHORT = re.compile(r"(?:[\w.-]+@)?(?P<host>[\w.-]+):[^:/].*")
+AUTHOR = r"^[^<>\x00-\x1f\x7f]{1,100} <[^<>\x00-\x20\x7f]{1,200}>$"
 _Namespace = Annotated[str, StringConstraints(min_length=1, max_length=63)]
 
 
@@ -38,16 +40,28 @@ class SecretFile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     url: str = Field(description="https://HOST[:PORT]: where it may be sent; ssh:// for a key.")
-    use: Literal["index", "git", "status"] = "index"
+    use: Literal["index", "git", "status", "gitops"] = "index"
     username: str = _TOKEN_USER
     password: SecretStr | None = None
     key: SecretStr | None = Field(None, description="A private key of OpenSSH, for git.")
     known_hosts: str | None = Field(None, description="The host's keys, for git over ssh.")
     namespaces: frozenset[_Namespace] | None = None
+    repositories: frozenset[str] | None = Field(
+        None, description="Patterns of what may be pushed to, such as hep/*; the host's else."
+    )
+    api: str | None = Field(None, description="The forge's API, for pull requests.")
+    sign: SecretStr | None = Field(None, description="A private key, OpenSSH's or GnuPG's.")
+    author: str | None = Field(None, description="NAME <EMAIL> of commits.", pattern=AUTHOR)
 
     @model_validator(mode="after")
     def _holds_one(self) -> Self:
-        ssh = self.use == "git" and self.url.startswith("ssh://")
+        ssh = self.use in ("git", "gitops") and self.url.startswith("ssh://")
+        if self.use == "gitops":
+            if (self.key is not None) != ssh or (self.password is None and not ssh):
+                raise ValueError("a password for https, or a key for git over ssh")
+            return self
+        if any((self.repositories, self.api, self.sign, self.author)):
+            raise ValueError("only a secret for gitops has these")
         if (self.key is not None) != ssh or (self.password is not None) == ssh:
             raise ValueError("a password for https, or a key for git over ssh")
         return self
@@ -103,6 +117,28 @@ def for_status(settings: WorkerSettings, namespace: str, name: str) -> SecretFil
         if found == name and usable and (file.namespaces is None or namespace in file.namespaces):
             return file
     return None
+
+
+def for_gitops(settings: WorkerSettings, namespace: str, name: str, url: str) -> SecretFile | None:
+    """The secret of that name for pushing to a git URL, if the namespace may use it there."""
+    place = _place(url)
+    if settings.secrets is None or place is None:
+        return None
+    for found, file in _listed(settings.secrets):
+        usable = file.use == "gitops" and _place(file.url) == place
+        if found == name and usable and (file.namespaces is None or namespace in file.namespaces):
+            path = path_of(url)
+            if file.repositories is None or any(
+                fnmatch.fnmatchcase(path, each.lower()) for each in file.repositories
+            ):
+                return file
+    return None
+
+
+def path_of(url: str) -> str:
+    """OWNER/REPO of a git URL in lower case, also of ssh's short form."""
+    path = urlsplit(url).path if "://" in url else url.partition(":")[2]
+    return path.strip("/").removesuffix(".git").lower()
 
 
 def _place(url: str) -> tuple[str, str, int] | None:

@@ -132,6 +132,11 @@ class WorkerSettings(QueueSettings):
     kinds: Path | None = Field(None, description="More kinds for rollouts (docs/pin.md).")
     cluster_acts_as: ActsAs = ActsAs.SERVICE_ACCOUNT
     cluster_account: str = Field("kitbag", description="The service account of each namespace.")
+    git_author: str = Field(
+        "Kitbag <kitbag@localhost>",
+        pattern=r"^[^<>\x00-\x1f\x7f]{1,100} <[^<>\x00-\x20\x7f]{1,200}>$",
+        description="Of commits to git repositories, unless their secret names one.",
+    )
     rollout_retry_s: float = Field(15, gt=0, description="The first wait; it doubles up to 10 min.")
 
     cluster_target: str = Field("", description="The target that this cluster is; see there.")

@@ -28,7 +28,7 @@ def list_rollouts(environment: EnvironmentName, engine: EngineDep) -> RolloutLis
     "",
     operation_id="add_rollout",
     status_code=201,
-    responses=declared(Slug.ENVIRONMENT_NOT_FOUND, Slug.NO_CLUSTER),
+    responses=declared(Slug.ENVIRONMENT_NOT_FOUND, Slug.NO_CLUSTER, Slug.GIT_REFUSED),
 )
 def add_rollout(
     environment: EnvironmentName,
@@ -37,10 +37,11 @@ def add_rollout(
     request: Request,
     response: Response,
 ) -> RolloutOut:
-    """Give objects of the cluster the newest version, and each that comes after it.
+    """Give objects of the cluster, or files of a git repository, the newest version, and each that
+    comes after it.
 
-    It is done in the name of the environment's service account, or of whoever asks, as the server
-    is set; what that one may not do is told in the result.
+    In a cluster it is done in the name of the environment's service account, or of whoever asks,
+    as the server is set; what that one may not do is told in the result.
     """
     header = services.settings.user_header
     user = request.headers.get(header) if header else None

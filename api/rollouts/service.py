@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from api.builds.request import GitSource
 from api.problems import ProblemError, Slug
 from api.rollouts.schemas import Register, RolloutList, RolloutOut
 from api.settings import ApiSettings
@@ -33,6 +34,10 @@ def add(
 
     Raises ProblemError where rollouts are off or nobody is to act, EnvironmentNotFoundError.
     """
+    if asked.git is not None:
+        GitSource(url=asked.git.url).check_url()
+        place = asked.git.model_dump(mode="json")
+        return _added(engine, name, rollouts.Order("", container=asked.container, git=place))
     if not settings.cluster:
         raise ProblemError(
             Slug.NO_CLUSTER,
@@ -58,6 +63,10 @@ def add(
         container=asked.container,
         acts_as=acts_as,
     )
+    return _added(engine, name, order)
+
+
+def _added(engine: Engine, name: str, order: rollouts.Order) -> RolloutOut:
     with writing(engine) as session:
         rollout = rollouts.add(session, name, order)
         return _shown(session, *rollouts.get(session, name, rollout.id))

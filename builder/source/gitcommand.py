@@ -67,8 +67,12 @@ class Git:
 
     def __call__(self, *arguments: str) -> Ran:
         """Run git in the repository; the caller reads the status."""
+        return self.run("git", *arguments)
+
+    def run(self, *command: str) -> Ran:
+        """Run a program as git is run: the same home, limits and deadline."""
         return run(
-            ["git", *arguments],
+            command,
             env=self._environment(),
             cwd=self.repository,
             deadline=self._deadline,

@@ -320,10 +320,12 @@ class Client:
         clone: bool = False,
         force_conflicts: bool = False,
         container: str | None = None,
+        git: Json | None = None,
     ) -> Json:
         """Have the server give objects of its cluster every version of NS/NAME, from the latest on.
 
-        `objects` are {"kind", "name"}; or else `selector` chooses by labels.
+        `objects` are {"kind", "name"}; or else `selector` chooses by labels; or else `git` is a
+        repository: {"url", "branch", "paths", "pull_request", "forge", "secret", "target"}.
         """
         body = {
             "objects": list(objects),
@@ -333,6 +335,7 @@ class Client:
             "clone": clone,
             "force_conflicts": force_conflicts,
             "container": container,
+            "git": git,
         }
         made: Json = self._transport.post(f"{_env_path(_env(name))}/rollouts", body)
         return made

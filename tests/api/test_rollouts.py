@@ -105,6 +105,55 @@ def test_without_a_cluster_a_rollout_is_refused_with_another_way(make_site, prob
     assert "kitbag rollout" in told["detail"]
 
 
+GIT = {"url": "https://git.example/hep/deploy.git", "paths": ["deploy/", "app.yaml"]}
+
+
+def test_a_rollout_to_a_repository_needs_no_cluster(make_site):
+    site = make_site()
+    site.new_version()
+    asked = GIT | {"pull_request": True, "forge": "gitlab", "secret": "robot", "target": "gcp"}
+    made = site.http.post(PATH, json={"git": asked})
+    assert made.status_code == 201, made.text
+    body = made.json()
+    assert body["git"] == asked | {"paths": ["deploy", "app.yaml"], "branch": "main"}
+    assert (body["objects"], body["run"]["state"]) == ([], "pending")
+    assert site.http.get(PATH).json()["items"] == [body]
+
+
+@pytest.mark.parametrize(
+    ("more", "status", "told"),
+    [
+        ({"paths": []}, 422, "paths"),
+        ({"paths": ["../up"]}, 422, "inside"),
+        ({"paths": ["/etc"]}, 422, "relative"),
+        ({"url": "https://user:password@git.example/a/b"}, 422, "credentials"),
+        ({"url": "ext::sh -c id:x"}, 422, "git URL"),
+        ({"branch": "-f"}, 422, "branch"),
+        ({"branch": "a..b"}, 422, "branch"),
+        ({"branch": "x" * 10_000}, 422, "branch"),
+        ({"branch": "main:refs/heads/other"}, 422, "branch"),
+        ({"pull_request": True}, 422, "forge"),
+        ({"pull_request": True, "forge": "github"}, 422, "secret"),
+        ({"secret": "../etc"}, 422, "secret"),
+        ({"colour": "red"}, 422, "colour"),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_a_repository_that_can_not_be_meant_is_refused(make_site, more, status, told):
+    site = make_site()
+    site.ask()
+    refused = site.http.post(PATH, json={"git": GIT | more})
+    assert refused.status_code == status and told in refused.text
+
+
+@pytest.mark.parametrize(
+    "more", [OBJECTS, {"selector": "a=b"}, {"clone": True}, {"namespace": "hep"}], ids=str
+)
+def test_a_repository_and_a_clusters_options_exclude_each_other(site, problem, more):
+    site.ask()
+    problem(site.http.post(PATH, json={"git": GIT} | more), 422, "invalid-request")
+
+
 def test_in_a_users_name_only_whom_the_proxy_names_is_acted_as(make_site, problem):
     site = make_site(cluster="in-cluster", cluster_acts_as="user", user_header="kubeflow-userid")
     site.ask()

@@ -110,6 +110,7 @@ class GitServer:
         _git(self._folder, "init", "-q", "--bare", "-b", "main", str(bare))
         _git(self._folder, "init", "-q", "-b", "main", str(work))
         _git(work, "remote", "add", "origin", str(bare))
+        _git(bare, "config", "http.receivepack", "true")  # else only logged-in users may push
         made = Repository(name, bare, work, self._http, self._daemon)
         if isinstance(files, Path):
             made.commit_folder(files)

@@ -39,6 +39,12 @@ class QuietHandler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.answer()
 
+    def do_PUT(self) -> None:
+        self.answer()
+
+    def do_PATCH(self) -> None:
+        self.answer()
+
     def log_message(self, *args: object) -> None:
         """Nothing: what matters is kept by the server that was asked."""
 

@@ -11,7 +11,7 @@ from kitbag.cli.output import as_json, clean, print_fields, print_json, print_ta
 if TYPE_CHECKING:
     from kitbag.hooks import Hook
 
-_FORGES = ("github", "gitlab", "gitea", "bitbucket")
+FORGES = ("github", "gitlab", "gitea", "bitbucket")
 _ENVIRONMENT = click.argument("environment", metavar="NS/NAME")
 _ID = click.argument("hook_id", metavar="ID")
 
@@ -24,7 +24,7 @@ def hook() -> None:
 @hook.command()
 @_ENVIRONMENT
 @click.argument("repository", metavar="GIT_URL")
-@click.option("--forge", type=click.Choice(_FORGES), required=True, help="Who sends.")
+@click.option("--forge", type=click.Choice(FORGES), required=True, help="Who sends.")
 @click.option(
     "--branch",
     "branches",

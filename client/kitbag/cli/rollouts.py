@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from kitbag.cli.hooks import FORGES
 from kitbag.cli.live import choices, now, part
 from kitbag.cli.output import as_json, clean, print_json, print_table
 
@@ -27,6 +28,7 @@ def rollout() -> None:
     \b
     kitbag rollout NS/NAME [KIND/NAME]… [--to V] [--dry-run]
     kitbag rollout add NS/NAME (KIND/NAME… | -l SELECTOR)
+    kitbag rollout add NS/NAME --git URL --path deploy/ [--pull-request --forge github]
 
     `kitbag rollout now --help` shows the options of the first.
     """
@@ -40,6 +42,15 @@ rollout.add_command(now)
 @click.argument("objects", metavar="[KIND/NAME]…", nargs=-1)
 @click.option("-n", "--namespace", metavar="NS", help="The environment's own unless given.")
 @click.option("-l", "--selector", metavar="SEL", default="", help="Objects with these labels.")
+@click.option("--git", metavar="URL", help="A repository whose files are to name it instead.")
+@click.option("--branch", metavar="B", help="Its branch; main unless given.")
+@click.option(
+    "--path", "paths", metavar="P", multiple=True, help="A file or folder there; repeatable."
+)
+@click.option("--pull-request", is_flag=True, help="Open a pull or merge request for each version.")
+@click.option("--forge", type=click.Choice(FORGES), help="Whose pull requests these are.")
+@click.option("--secret", metavar="NAME", help="The operator's secret to push with.")
+@click.option("--target", metavar="T", help="The target whose cluster reads the repository.")
 @choices
 @as_json
 def add(
@@ -47,6 +58,13 @@ def add(
     objects: Sequence[str],
     namespace: str | None,
     selector: str,
+    git: str | None,
+    branch: str | None,
+    paths: tuple[str, ...],
+    pull_request: bool,
+    forge: str | None,
+    secret: str | None,
+    target: str | None,
     restart: bool,
     clone: bool,
     force_conflicts: bool,
@@ -55,12 +73,31 @@ def add(
 ) -> None:
     """Have the server do it at every new version, beginning with the latest.
 
-    It acts in its own cluster, with the rights of the environment's service account there.
+    It acts in its own cluster, with the rights of the environment's service account there; or with
+    --git it commits to a branch, or proposes it as a pull request.
     """
     from kitbag.client import Client
 
-    if bool(objects) == bool(selector):
-        raise click.UsageError("Name objects as KIND/NAME, or choose them with -l.")
+    if bool(objects) + bool(selector) + bool(git) != 1:
+        raise click.UsageError(
+            "Name objects as KIND/NAME, or choose them with -l, or a repository with --git."
+        )
+    of_git = any((branch, paths, pull_request, forge, secret, target))
+    if git and not paths:
+        raise click.UsageError("Say which files or folders are to change: --path deploy/")
+    if of_git and not git:
+        raise click.UsageError("--branch, --path and the like go with --git.")
+    if git and (namespace or restart or clone or force_conflicts):
+        raise click.UsageError("-n, --restart, --clone and --force-conflicts are for a cluster.")
+    place = {
+        "url": git,
+        "branch": branch or "main",
+        "paths": list(paths),
+        "pull_request": pull_request,
+        "forge": forge,
+        "secret": secret,
+        "target": target,
+    }
     parts = [part(text) for text in objects]
     with Client() as client:
         made = client.add_rollout(
@@ -72,11 +109,13 @@ def add(
             clone=clone,
             force_conflicts=force_conflicts,
             container=container,
+            git=place if git else None,
         )
     if json_:
         print_json(made)
     else:
-        click.echo(clean(f"rollout {made['id']} of {made['environment']} in {made['namespace']}"))
+        where = _repository(made["git"]) if made["git"] else made["namespace"]
+        click.echo(clean(f"rollout {made['id']} of {made['environment']} in {where}"))
 
 
 @rollout.command("ls")
@@ -100,6 +139,15 @@ def _lines(one: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """A line an object of a rollout; one that says what is meant before there are any."""
     run = one["run"] or {"version": "-", "state": "-", "objects": [], "problem": None}
     start = (str(one["id"]), str(run["version"]), str(run["state"]))
+    if one.get("git"):
+        where = _repository(one["git"])
+        became: list[tuple[str, ...]] = [
+            (*start, f"{where}: {item['kind']} {item['name']}", item["state"], item["say"])
+            for item in run["objects"]
+        ]
+        if run["problem"] or not became:
+            became.insert(0, (*start, where, "-", run["problem"] or ""))
+        return became
     place = one["namespace"]
     if not run["objects"]:
         meant = [f"{item['kind']} {place}/{item['name']}" for item in one["objects"]]
@@ -109,6 +157,10 @@ def _lines(one: Mapping[str, Any]) -> list[tuple[str, ...]]:
         (*start, f"{item['kind']} {place}/{item['name']}", item["state"], item["say"])
         for item in run["objects"]
     ]
+
+
+def _repository(git: Mapping[str, Any]) -> str:
+    return f"{git['url']} {git['branch']}"
 
 
 @rollout.command("retry")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from ..refs import ANNOTATION, SCHEME, EnvRef
@@ -44,10 +44,12 @@ class _Object:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What narrows the search: the user's container by name, the repository to be pinned."""
+    """What narrows the search: the user's container by name, the repository to be pinned, or what
+    says of an image that it has a successor."""
 
     container: str | None = None
     repository: str | None = None
+    successor: Callable[[str], str | None] | None = None
 
 
 class Finder:
@@ -58,6 +60,7 @@ class Finder:
         self.kinds = kinds
         self.container = wanted.container
         self.repository = wanted.repository
+        self.successor = wanted.successor
 
     def find(self, root: Node, text: Text | None = None) -> Findings:
         """The places in one document, which may be that of a text; none in a kind unknown."""
@@ -119,7 +122,7 @@ class Finder:
         for place in this.kind.places:
             hits = list(walk(this.root, place.at, this.at))
             if place.form in (Form.IMAGE, Form.SPLIT) and place.choose is Choose.ONLY:
-                hits = self._one(findings, this, hits)
+                hits = self._one(findings, this, place, hits)
             if place.choose is Choose.SAME:
                 offered += [(place, hit) for hit in hits]
                 continue
@@ -206,11 +209,11 @@ class Finder:
         for place, hit in offered:
             node = hit.real
             if isinstance(node, Scalar) and node.text:
-                named.append((_repository(node.text), place, hit))
-        names = list(dict.fromkeys(name for name, _, _ in named))
+                named.append((_repository(node.text), place, hit, node.text))
+        names = list(dict.fromkeys(name for name, *_ in named))
         findings.containers += names
-        for name, place, hit in named:
-            if name in (self.container, self.repository):
+        for name, place, hit, image in named:
+            if name in (self.container, self.repository) or self._replaced(image):
                 self._image(findings, this, place, replace(hit, label=name), chosen=True)
         if self.repository and self.container is None and names and self.repository not in names:
             findings.skipped.append(
@@ -252,7 +255,7 @@ class Finder:
         if self.container is not None:
             chosen = [item for item in candidates if item.label == self.container]
         else:
-            chosen = []
+            chosen = [item for item in candidates if self._replaced(_image_of(item)) is not None]
             for name in (*self._names(this, place), *([default] if default else ())):
                 chosen = chosen or [item for item in candidates if item.label == name]
             if not chosen and place.choose is Choose.NAMED:
@@ -271,6 +274,18 @@ class Finder:
                     f" named like the {this.title} {expected!r}"
                 )
             self._add(findings, this, place, item, item.label, secrets)
+
+    def _replaced(self, image: str | None) -> str | None:
+        """What takes the place of an image, if something does; what does is the user's."""
+        return self.successor(image) if self.successor is not None and image else None
+
+    def _successor_of(self, place: Place, hit: Hit) -> str | None:
+        """The like of an image that may be kept in several keys; a digest says more than a name."""
+        if isinstance(hit.real, Scalar):
+            return self._replaced(hit.real.text)
+        texts = [text_at(hit.real, key) for key, _ in place.parts]
+        found = [one for one in map(self._replaced, texts) if one is not None]
+        return found[-1] if found else None
 
     def _expected(self, this: _Object, place: Place) -> str | None:
         if place.expect and place.expect.startswith("$"):
@@ -331,10 +346,13 @@ class Finder:
             secrets = self._secrets(place, this.root, this.at)
             self._site(findings, this, place, hit.path, label, hit.holder, key, hit.node, secrets)
 
-    def _one(self, findings: Findings, this: _Object, hits: list[Hit]) -> list[Hit]:
+    def _one(self, findings: Findings, this: _Object, place: Place, hits: list[Hit]) -> list[Hit]:
         """A list of images to offer has no first among them: the user says which."""
         if len(hits) < 2 or self.container is not None:
             return hits
+        ours = [hit for hit in hits if self._successor_of(place, hit) is not None]
+        if ours:
+            return ours
         findings.doubts.append((this.environment, self._ambiguous(this, hits[0], hits)))
         return []
 
@@ -352,12 +370,15 @@ class Finder:
         for text in texts:
             if text and text.startswith(SCHEME):
                 this = replace(this, environment=self._environment(text, holder))
+        successor = self._successor_of(place, hit)
         for key, part in place.parts:
             node = nodes[key]
             if node is not None or place.insert:
                 path = join(hit.path, key)
                 secrets = self._secrets(place, this.root, this.at)
-                self._site(findings, this, place, path, label, holder, key, node, secrets, part)
+                self._site(
+                    findings, this, place, path, label, holder, key, node, secrets, part, successor
+                )
 
     def _add(
         self,
@@ -389,6 +410,7 @@ class Finder:
         node: Node | None,
         secrets: Secrets | None,
         part: Part = Part.WHOLE,
+        successor: str | None = None,
     ) -> None:
         target = None if node is None else real(node)
         if isinstance(target, Mapping) and is_template(target):
@@ -402,7 +424,7 @@ class Finder:
         findings.sites.append(
             Site(
                 this.title, this.name, path, label, holder, key, node, this.environment, part,
-                place.prefix, secrets, place.policy, place.platform,
+                place.prefix, secrets, place.policy, place.platform, successor,
             )
         )  # fmt: skip
 
@@ -427,6 +449,11 @@ class Finder:
 def _found(findings: Findings) -> int:
     """How much there is that an image could go to, or that says why none can."""
     return len(findings.sites) + len(findings.texts) + len(findings.doubts) + len(findings.skipped)
+
+
+def _image_of(item: Hit) -> str | None:
+    """The image of a container."""
+    return text_at(item.real, "image") if isinstance(item.real, Mapping) else None
 
 
 def _repository(image: str) -> str:

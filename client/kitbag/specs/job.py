@@ -53,7 +53,7 @@ class Job:
         self.notes: list[str] = []
         self.containers: list[str] = []
         self.matched = 0
-        self.known: dict[EnvRef, str] = {}
+        self.known: dict[EnvRef, str | None] = {}
         self.pulls = Pulls(source, target)
 
     def document(self, part: Document) -> None:
@@ -152,6 +152,10 @@ class Job:
         known = self.target.known.get(text) if text else None
         if known is not None and (image is None or env is not None):
             return known
+        if self.target.successor and (wanted is None or asked):
+            successor = site.successor or (self.target.successor(text) if text else None)
+            if successor is not None:
+                return successor
         if wanted is None:
             return image
         if image is not None and (
@@ -161,7 +165,10 @@ class Job:
         if resolve is None:
             self.notes.append(f"line {line}: {wanted.uri} is left as it is")
             return None
-        return self._resolved(wanted, site.start)
+        found = self._resolved(wanted, site.start)
+        if found is None:
+            self.notes.append(f"line {line}: {wanted.uri} is left as it is")
+        return found
 
     def _parsed(self, text: str, position: int) -> EnvRef:
         try:
@@ -170,13 +177,14 @@ class Job:
             line = self.source.line(position)
             raise BadReferenceError(self.source.filename, line, str(error)) from None
 
-    def _resolved(self, wanted: EnvRef, position: int) -> str:
+    def _resolved(self, wanted: EnvRef, position: int) -> str | None:
         if wanted not in self.known:
             assert self.target.resolve is not None
             image = self.target.resolve(str(wanted))
             try:
                 for each in image.by.values() if isinstance(image, Images) else (image,):
-                    ImageRef.parse(each)
+                    if each is not None:
+                        ImageRef.parse(each)
             except ValueError as error:
                 line = self.source.line(position)
                 raise BadReferenceError(self.source.filename, line, str(error)) from None
@@ -187,10 +195,10 @@ class Job:
         """A `kitbag://` reference outside the user's containers."""
         wanted = self._parsed(reference(scalar.text) or "", scalar.start)
         line = self.source.line(scalar.start)
-        if self.target.resolve is None:
+        value = self._resolved(wanted, scalar.start) if self.target.resolve else None
+        if value is None:
             self.notes.append(f"line {line}: {wanted.uri} is left as it is")
             return
-        value = self._resolved(wanted, scalar.start)
         self.edits[scalar.start] = replaced(self.source, scalar, value)
         change = Change(self.number, line, "", "", "", "", scalar.text, value)
         self.changes.append((self._outermost(scalar.start), change))

@@ -32,9 +32,11 @@ def pin(
     if target.image is not None:
         ImageRef.parse(target.image)
     source = Source(data, filename)
-    if target.image is None and not target.known and "kitbag" not in source.text:
+    by_image = target.known or target.successor
+    if target.image is None and not by_image and "kitbag" not in source.text:
         return Pinned(data)
-    wanted = Wanted(container, ImageRef.parse(target.image).name if target.image else None)
+    repository = ImageRef.parse(target.image).name if target.image else None
+    wanted = Wanted(container, repository, target.successor)
     table = kinds or builtin()
     job = Job(source, target, table.accelerators)
     for part in parts(source, table, wanted):

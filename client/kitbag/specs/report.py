@@ -9,8 +9,9 @@ from typing import TypeAlias
 
 from ..refs import EnvRef
 
-Resolver: TypeAlias = Callable[[str], str]
-"""`NS/NAME[:VERSION]` in, a digest reference out; what it raises goes through to the caller.
+Resolver: TypeAlias = Callable[[str], "str | None"]
+"""`NS/NAME[:VERSION]` in, a digest reference out, None to leave it as it is; what it raises goes
+through to the caller.
 
 For a version with images for several accelerators the reference may be `Images`; then each
 container gets the one that its resources ask for.
@@ -33,7 +34,9 @@ class Target:
     `env` is the environment it came from, when it is known. `resolve` answers `kitbag://`
     references and annotations; without it those are left alone, but for the containers that `image`
     is written to. `known` are images that stand for an environment where they are found in a user's
-    container, each with what is to be there, which may be `Images`. `annotations` are said, by the
+    container, each with what is to be there, which may be `Images`. `successor` says the like of
+    any image, None for one that is to stay, and of several containers those are the user's that run
+    one which has a successor; an object's annotation goes before it. `annotations` are said, by the
     image that a step gets, about the pods of a KFP pipeline.
     """
 
@@ -43,6 +46,7 @@ class Target:
     pull_secrets: tuple[str, ...] = ()
     pull_policy: PullPolicy | None = None
     known: Mapping[str, str] = field(default_factory=dict)
+    successor: Callable[[str], str | None] | None = None
     annotations: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 

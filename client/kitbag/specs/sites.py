@@ -26,6 +26,7 @@ class Site:
 
     `prefix` is what the scalar says before the image. `secrets`, `policy` (a key of `holder`) and
     `platform` (a path of the file's documents) are where what is needed to pull it belongs.
+    `successor` is what takes the place of an image that is kept in several keys, this among them.
     """
 
     kind: str
@@ -41,6 +42,7 @@ class Site:
     secrets: Secrets | None = None
     policy: str | None = None
     platform: str | None = None
+    successor: str | None = None
 
     @property
     def scalar(self) -> Scalar | None:

@@ -132,6 +132,15 @@ def test_an_environment_shows_where_it_is_rolled_out(site: Site) -> None:
     assert "Rolled out to physics: TFJob train version 1:" in shown
 
 
+def test_an_environment_shows_the_repositories_that_it_is_committed_to(site: Site) -> None:
+    site.new_version()
+    git = {"url": "https://git.example/deploy.git", "branch": "main", "paths": ["a", "b"]}
+    with writing(site.engine) as session:
+        rollouts.add(session, "alice/gan", rollouts.Order("", git=git))
+    shown = text(get(site, "/environments/alice/gan"))
+    assert "Rolled out to https://git.example/deploy.git main : a , b version 1:" in shown
+
+
 def test_an_old_version_is_made_the_latest_again(site: Site) -> None:
     site.new_version()
     site.new_version("rich", digest="sha256:" + "d" * 64)

@@ -1,0 +1,1 @@
+"""Rollouts to git repositories: pins are committed to a branch, or proposed as a pull request."""
