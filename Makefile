@@ -51,8 +51,9 @@ LOCK := $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --python
 lock:
 	test -x $(UV) || { $(PYTHON) -m venv $(VENV) && $(BIN)/pip install --quiet uv; }
 	$(LOCK) requirements/bootstrap.in -o requirements/bootstrap.txt
-	$(LOCK) pyproject.toml client/pyproject.toml --no-emit-package kitbag -o requirements/server.txt
-	$(LOCK) pyproject.toml client/pyproject.toml --group dev --no-emit-package kitbag \
+	$(LOCK) pyproject.toml client/pyproject.toml --extra traces --no-emit-package kitbag \
+		-c requirements/constraints.in -o requirements/server.txt
+	$(LOCK) pyproject.toml client/pyproject.toml --extra traces --group dev --no-emit-package kitbag \
 		-c requirements/server.txt -o requirements/dev.txt
 	$(LOCK) requirements/jupyterlab.in client/pyproject.toml --no-emit-package kitbag \
 		-c requirements/server.txt -o requirements/jupyterlab.txt

@@ -31,6 +31,7 @@ from api.hooks.routes import router as hooks
 from api.http.body import BodyLimit
 from api.http.last_resort import LastResort
 from api.http.request_id import RequestId
+from api.http.traced import Traced
 from api.jobs.routes import rebases, verifications
 from api.launcher.routes import router as launcher
 from api.metrics.middleware import Counted
@@ -50,6 +51,9 @@ from api.services import Services
 from api.settings import ApiSettings
 from catalog.engine import make_engine
 from kitbag.specs import Kinds, of_file
+from telemetry import tracing
+from telemetry.logs import hide_password
+from telemetry.redact import hide
 
 _ANY_ROUTE = declared(
     Slug.INVALID_REQUEST, Slug.UNAUTHORIZED, Slug.FORBIDDEN, Slug.UNAVAILABLE, Slug.INTERNAL
@@ -64,6 +68,7 @@ def create_app(settings: ApiSettings, queue: Queue | None = None) -> FastAPI:
     not say what it needs.
     """
     kinds = of_file(settings.kinds)
+    _hide_secrets(settings)
     engine = make_engine(settings.database_url)
     queue = queue or WorkerQueue()
     tell_slots = CapacityLimiter(4)
@@ -83,9 +88,11 @@ def create_app(settings: ApiSettings, queue: Queue | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        tracing.start("kitbag-api")
         yield
         await services.hub.close()
         engine.dispose()
+        tracing.stop()
 
     app = FastAPI(
         title="Kitbag",
@@ -118,8 +125,17 @@ def create_app(settings: ApiSettings, queue: Queue | None = None) -> FastAPI:
     app.add_middleware(BodyLimit, settings=settings)
     app.add_middleware(LastResort)
     app.add_middleware(Counted, metrics=services.metrics)
+    if tracing.wanted():
+        app.add_middleware(Traced)
     app.add_middleware(RequestId)
     return app
+
+
+def _hide_secrets(settings: ApiSettings) -> None:
+    """Keep the settings' own secrets out of the log."""
+    secrets = (settings.api_token, settings.hook_key, settings.admission_key)
+    hide(*(secret.get_secret_value() for secret in secrets if secret is not None))
+    hide_password(settings.database_url)
 
 
 def _admission(settings: ApiSettings, kinds: Kinds, engine: Engine, waiting: Waiting) -> Admission:

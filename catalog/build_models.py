@@ -65,9 +65,9 @@ class Build(Model):
     worker that was taken for dead. `last_seq` is the number of the newest event. `stage` is the
     digest of an image that this build alone builds on, for as long as the store may have it.
 
-    `tenant`, `weight` and what follows are those of `catalog.allowance`; `lane` and `turn` say
-    where it waits and when it comes (`catalog.turns`). `stored_bytes` is what it added to the
-    store.
+    `request_id` and `traceparent` are those of the HTTP request that asked. `tenant`, `weight` and
+    what follows are those of `catalog.allowance`; `lane` and `turn` say where it waits and when it
+    comes (`catalog.turns`). `stored_bytes` is what it added to the store.
     """
 
     __tablename__ = "builds"
@@ -122,6 +122,8 @@ class Build(Model):
     concurrent: Mapped[int | None] = mapped_column(Integer)
     build_seconds: Mapped[float | None] = mapped_column(Float)
     image_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    request_id: Mapped[str | None] = mapped_column(String(64))
+    traceparent: Mapped[str | None] = mapped_column(String(64))
     stored_bytes: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     stage: Mapped[str | None] = mapped_column(String(80))
 

@@ -27,6 +27,7 @@ from catalog.ids import new_id
 from catalog.models import Base, Environment, Json, Version, VersionImage
 from catalog.states import ACTIVE, BuildState, in_order
 from catalog.types import utcnow
+from telemetry import context, tracing
 
 _ATTEMPTS = 10
 
@@ -88,6 +89,8 @@ def request_build(
             reuse_key=lookup_key,
             created_by=created_by,
             turn=turns.next_turn(session, LAYERED, allowed.tenant),
+            request_id=context.current().get("request"),
+            traceparent=tracing.headers().get("traceparent"),
             **asdict(allowed),
         )
         try:

@@ -19,6 +19,8 @@ from catalog.states import ACTIVE, RUNNING, BuildState
 from catalog.upsert import insert_missing
 
 _TENANT_LOCK = 0x6B74
+_ALL = Build.__table__
+"""The table and not the class: whoever asks may see only some of what their tenant has waiting."""
 
 
 def lock_tenant(session: Session, tenant: str) -> None:
@@ -36,8 +38,8 @@ def lock_tenant(session: Session, tenant: str) -> None:
 def next_turn(session: Session, lane: str, tenant: str) -> float:
     """The turn that the tenant's next build in this lane gets; `lock_tenant` comes before."""
     behind = session.scalar(
-        select(func.max(Build.turn + 1.0 / Build.weight)).where(
-            Build.tenant == tenant, Build.lane == lane, Build.state.in_(ACTIVE)
+        select(func.max(_ALL.c.turn + 1.0 / _ALL.c.weight)).where(
+            _ALL.c.tenant == tenant, _ALL.c.lane == lane, _ALL.c.state.in_(ACTIVE)
         )
     )
     begun = session.scalar(select(Lane.turn).where(Lane.name == lane))

@@ -81,7 +81,10 @@ def api(
     from server.hold import hold
     from server.ports import check_port
     from server.tls import Tls
+    from telemetry import logs
+    from telemetry.settings import Level
 
+    logs.start(Level.WARNING)
     tls = Tls.of(tls_cert, tls_key, tls_client_ca)
 
     if host not in ("127.0.0.1", "::1", "localhost") and not os.environ.get("KITBAG_API_TOKEN"):
@@ -96,7 +99,8 @@ def api(
         factory=True,
         host=host,
         port=port,
-        log_level="warning",
+        log_config=None,
+        access_log=False,
         timeout_graceful_shutdown=5,
     )
     if tls is not None:
@@ -117,13 +121,18 @@ def api(
 def worker(concurrency: int, queues: str | None, *, held: bool) -> None:
     """Run a worker, which also sweeps: it takes up what dead workers left."""
     from server.hold import hold
+    from telemetry import logs
+    from telemetry.settings import Format, Level, LogSettings
     from worker.app import app
     from worker.settings import WorkerSettings
 
+    logs.start(Level.INFO)
     settings = WorkerSettings()  # a wrong setting is said now, not by the first build
     queues = queues or ("layered,plans,engine" if settings.engine != "none" else "layered,plans")
+    quiet = ["--quiet"] if LogSettings().log_format is Format.JSON else []
     arguments = [
-        *("worker", "--loglevel", "INFO", "--queues", queues),
+        *quiet,  # no banner between the lines
+        *("worker", "--queues", queues),
         *("--concurrency", str(concurrency), "--without-gossip", "--without-mingle"),
     ]
     if held:

@@ -28,6 +28,7 @@ from rig.git import GitServer
 from rig.git import git_server as start_git_server
 from rig.helm import Helm
 from rig.helm import helm as build_helm
+from rig.otlp import OtlpReceiver, otlp_receiver
 from rig.postgres import Postgres, postgres_server
 from rig.process import MissingPartError
 from rig.proxy import Proxy, proxy
@@ -238,6 +239,13 @@ def cluster() -> Iterator[Cluster]:
     """
     with part(start_cluster()) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def otlp() -> Iterator[OtlpReceiver]:
+    """A receiver of traces: `otlp.endpoint`, `otlp.wait(trace, …)`."""
+    with part(otlp_receiver()) as receiver:
+        yield receiver
 
 
 @pytest.fixture(scope="session")

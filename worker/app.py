@@ -14,8 +14,10 @@ from typing import Any
 import celery.exceptions
 import kombu.exceptions
 import redis
-from celery import Celery
+from celery import Celery, Task
+from celery.signals import before_task_publish
 
+from telemetry import context, tracing
 from worker.jobs import Jobs
 from worker.settings import QueueSettings
 
@@ -30,6 +32,7 @@ JOB = "kitbag.job"
 ROLL = "kitbag.roll"
 OFFER = "kitbag.offer"
 MIRROR = "kitbag.mirror"
+_HEADER = "kitbag"
 _CONNECT_S = 2.0
 # Celery raises a bare RuntimeError when the connection that brings results can't be made again.
 _QUEUE_ERRORS = (redis.RedisError, kombu.exceptions.KombuError, OSError, RuntimeError)
@@ -44,9 +47,29 @@ class WorkerProblem(Exception):  # noqa: N818 # it is a problem (RFC 9457), and 
         self.problem = dict(problem)
 
 
+class _Told(Task):  # type: ignore[misc]
+    """A task that is about what its message's sender was about."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        sent: Mapping[str, str] = self.request.get(_HEADER) or {}
+        with context.about(request=sent.get("request")):
+            # A build has the trace of who asked for it, which may be somebody else.
+            if self.name == BUILD or "traceparent" not in sent:
+                return self.run(*args, **kwargs)
+            with tracing.span(self.name, parent=sent["traceparent"], kind="consumer"):
+                return self.run(*args, **kwargs)
+
+
+@before_task_publish.connect  # type: ignore[untyped-decorator]
+def _tell_about(headers: dict[str, Any], **_: object) -> None:
+    """Send along what the message is about, and the trace that it is part of."""
+    request = context.current().get("request")
+    headers[_HEADER] = ({"request": request} if request else {}) | tracing.headers()
+
+
 def make_app(settings: QueueSettings) -> Celery:
     """A Celery app on the broker of these settings; tasks are acknowledged when they have ended."""
-    made = Celery("kitbag", broker=settings.broker_url, backend=settings.broker_url)
+    made = Celery("kitbag", broker=settings.broker_url, backend=settings.broker_url, task_cls=_Told)
     made.conf.update(
         include=["worker.tasks"],
         accept_content=["json"],

@@ -8,6 +8,8 @@ from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from typing import TypeVar
 
+from telemetry.context import carried
+
 T = TypeVar("T")
 
 _TICK_S = 0.1
@@ -27,7 +29,7 @@ def aside(work: Callable[[], T], check: Callable[[], None], *, grace_s: float = 
         except BaseException as error:  # noqa: BLE001 # told to whoever waits
             done.set_exception(error)
 
-    threading.Thread(target=do, name="aside", daemon=True).start()
+    threading.Thread(target=carried(do), name="aside", daemon=True).start()
     while not wait_for([done], timeout=_TICK_S).done:
         try:
             check()

@@ -22,11 +22,14 @@ from catalog.errors import (
     LostBuildError,
 )
 from catalog.states import RUNNING, BuildState
+from catalog.types import utcnow
+from telemetry import context, tracing
 from worker import binder, identity, leftovers, stages
 from worker.app import enqueue_build
 from worker.finished import Finished
 from worker.heartbeat import Heartbeat
 from worker.patience import away, patiently
+from worker.phases import Phases, timed
 from worker.problems import problem_of, surprise, unreadable
 from worker.reporter import Reporter
 from worker.request import parse
@@ -43,15 +46,37 @@ def build(kit: Services, build_id: str, lane: str = LAYERED) -> None:
     wait, so that each of them has its turn. The process that had it may be dead: then it waits.
     """
     row = _take(kit, build_id, lane)
-    if row is not None:
-        _build(kit, row)
+    if row is None:
+        return
+    tracing.passed(
+        "queue",
+        {"kitbag.lane": row.lane},
+        began=row.queued_at,
+        ended=utcnow(),
+        parent=row.traceparent,
+    )
+    with (
+        context.about(build=row.id, request=row.request_id),
+        tracing.span(
+            "build",
+            {
+                "kitbag.build": row.id,
+                "kitbag.environment": row.environment.full_name,
+                "kitbag.attempt": row.attempt,
+            },
+            parent=row.traceparent,
+            kind="consumer",
+        ),
+        timed() as phases,
+    ):
+        _build(kit, row, phases)
 
 
-def _build(kit: Services, row: Build) -> None:
+def _build(kit: Services, row: Build, phases: Phases) -> None:
     log.info("build %s attempt %s begins", row.id, row.attempt)
     began = time.monotonic()
     with Heartbeat(kit, row.id, row.attempt) as heartbeat:
-        end = _worked(kit, row, heartbeat)
+        end = _worked(kit, row, heartbeat, phases)
         if end is None:
             log.warning("build %s is left by this worker", row.id)
             return
@@ -109,7 +134,9 @@ def _recover(kit: Services, build_id: str) -> None:
         leftovers.requeue(kit, held)
 
 
-def _worked(kit: Services, row: Build, heartbeat: Heartbeat) -> Callable[[], None] | None:
+def _worked(
+    kit: Services, row: Build, heartbeat: Heartbeat, phases: Phases
+) -> Callable[[], None] | None:
     """Do the work; returns what writes its end, or None for a build that somebody else will end.
 
     That is one that was handed on, or whose state the catalog is away too long to be told: then its
@@ -117,7 +144,7 @@ def _worked(kit: Services, row: Build, heartbeat: Heartbeat) -> Callable[[], Non
     """
     try:
         with Reporter(kit.engine, row.id) as report:
-            finished = _run(kit, row, heartbeat, report)
+            finished = _run(kit, row, heartbeat, report, phases)
     except LostBuildError:
         return None
     except binder.ElsewhereError:
@@ -141,7 +168,11 @@ def _worked(kit: Services, row: Build, heartbeat: Heartbeat) -> Callable[[], Non
     return lambda: _failed(kit, row, problem)
 
 
-def _run(kit: Services, row: Build, heartbeat: Heartbeat, report: Reporter) -> Finished:
+def _run(
+    kit: Services, row: Build, heartbeat: Heartbeat, report: Reporter, phases: Phases
+) -> Finished:
+    phases.begin(BuildState.RESOLVING)
+
     def advance(state: BuildState, *, way: str | None = None, commit: str | None = None) -> None:
         def move() -> None:
             with writing(kit.engine) as session:
@@ -152,6 +183,7 @@ def _run(kit: Services, row: Build, heartbeat: Heartbeat, report: Reporter) -> F
 
         report.flush()
         patiently(move)
+        phases.begin(state)
 
     request = parse({**row.request, "environment": row.environment.full_name})
     staging = stages.noting(kit, row)

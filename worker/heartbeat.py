@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from catalog import runs
 from catalog.engine import writing
 from catalog.errors import LostBuildError
+from telemetry.context import carried
 from worker.services import Services
 
 _LAST_BEAT_S = 10
@@ -27,7 +28,7 @@ class Heartbeat:
         self._stop = threading.Event()
         self._ended = threading.Event()
         self.lost = False
-        self._thread = threading.Thread(target=self._work, name="heartbeat", daemon=True)
+        self._thread = threading.Thread(target=carried(self._work), name="heartbeat", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -16,6 +16,7 @@ from builder.model import Step
 from catalog import events
 from catalog.build_models import EventKind
 from catalog.engine import writing
+from telemetry.context import carried
 from worker.patience import away
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ class Reporter:
         self._engine = engine
         self._build_id = build_id
         self._steps: queue.SimpleQueue[Step | threading.Event | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="reporter", daemon=True)
+        self._thread = threading.Thread(target=carried(self._work), name="reporter", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from builder.secrets import Secret, Secrets, origin_of, own_secret
+from telemetry.redact import hide
 from worker.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
@@ -185,6 +186,9 @@ def _read(path: Path) -> SecretFile:
     if len(text) > _MAX_BYTES:
         raise ValueError("too long")
     try:
-        return SecretFile.model_validate(tomllib.loads(text.decode()))
+        secret = SecretFile.model_validate(tomllib.loads(text.decode()))
     except ValidationError:
         raise ValueError("not a secret") from None
+    if secret.password is not None:
+        hide(secret.password.get_secret_value())
+    return secret

@@ -23,10 +23,13 @@ from builder.source import HostPolicy, SourcePolicy
 from builder.stores.open import open_store
 from builder.stores.protocol import Store
 from catalog.engine import make_engine
+from telemetry import tracing
+from telemetry.logs import hide_password
 from worker.index import CatalogIndex
 from worker.scratch import Scratch
 from worker.secrets import secrets_for
 from worker.settings import WorkerSettings
+from worker.traced import traced
 
 ENGINE_ALIVE = "kitbag:engine-worker"
 """The key that workers with a container engine keep alive on the broker."""
@@ -41,6 +44,9 @@ class Services:
 
     def __init__(self, settings: WorkerSettings) -> None:
         self.settings = settings
+        urls = (settings.database_url, settings.broker_url, settings.index_url or "")
+        for url in (*urls, *settings.extra_index_urls):
+            hide_password(url)
         self.engine = make_engine(settings.database_url)
         self.hosts = HostPolicy(private=settings.local, allowed=settings.allowed_hosts)
         self._index = CatalogIndex(self.engine)
@@ -53,7 +59,10 @@ class Services:
         """Where images go."""
         settings = self.settings
         return open_store(
-            settings.store_url, ca_bundle=settings.ca_bundle, host=settings.public_host
+            settings.store_url,
+            ca_bundle=settings.ca_bundle,
+            host=settings.public_host,
+            more_headers=tracing.headers,
         )
 
     def target_store(self, url: str) -> Store:
@@ -126,7 +135,7 @@ class Services:
         compiler = self._compiler(python) if self.settings.bytecode else None
         downloader = self.downloader(environment)
         packing = compression or Compression(self.settings.layer_compression)
-        return Tools(self.store, self._index, self.cache, downloader, compiler, packing)
+        return Tools(traced(self.store), self._index, self.cache, downloader, compiler, packing)
 
     def downloader(self, environment: str = "") -> Downloader:
         """What fetches files of indexes, with the credentials that the environment may use."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import redis
 from celery import Task, bootsteps
-from celery.signals import after_setup_logger, worker_process_init, worker_process_shutdown
+from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -22,6 +22,8 @@ from builder.model import Step
 from catalog import builds
 from catalog.engine import reading
 from catalog.errors import CatalogError
+from telemetry import logs, tracing
+from telemetry.settings import Level
 from worker import app as queue
 from worker import (
     building,
@@ -260,10 +262,19 @@ def _ask(
 queue.app().steps["consumer"].add(Sweeper)
 
 
+@setup_logging.connect  # type: ignore[untyped-decorator]
+def _log(**_: object) -> None:
+    """Log as this service does; Celery keeps its hands off where somebody listens to this."""
+    logs.start(Level.INFO)
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
 @worker_process_init.connect  # type: ignore[untyped-decorator]
 def _warm_up(**_: object) -> None:
     """Open connections before the first build asks for them, and keep what its buffers free."""
     memory.keep_buffers()
+    tracing.start("kitbag-worker")
     try:
         with reading(services().engine) as session:
             builds.listing(session, limit=1)
@@ -275,9 +286,4 @@ def _warm_up(**_: object) -> None:
 def _tidy_up(**_: object) -> None:
     """Leave no compilers and no scratch behind when a child is replaced or the worker ends."""
     close_services()
-
-
-@after_setup_logger.connect  # type: ignore[untyped-decorator]
-def _quieten(**_: object) -> None:
-    for name in _CHATTY:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    tracing.stop()

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 import secrets
-from contextvars import ContextVar
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from telemetry import context
+
 HEADER = "X-Request-ID"
 _SANE = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_current: ContextVar[str] = ContextVar("request_id", default="-")
 
 
 def current_request_id() -> str:
     """The id of the request being answered; `-` outside of one."""
-    return _current.get()
+    return context.current().get("request", "-")
 
 
 class RequestId:
@@ -31,14 +31,11 @@ class RequestId:
             return
         given = Headers(scope=scope).get(HEADER, "")
         request_id = given if _SANE.fullmatch(given) else secrets.token_hex(8)
-        token = _current.set(request_id)
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message)[HEADER] = request_id
             await send(message)
 
-        try:
+        with context.about(request=request_id):
             await self._app(scope, receive, send_with_id)
-        finally:
-            _current.reset(token)

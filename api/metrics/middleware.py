@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.metrics.registry import Metrics
 
+log = logging.getLogger("kitbag.access")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -39,3 +41,18 @@ class Counted:
         route = getattr(scope.get("route"), "path", "unmatched")
         self._metrics.requests.labels(route, method, str(status)).inc()
         self._metrics.seconds.labels(route, method).observe(seconds)
+        if log.isEnabledFor(logging.INFO):
+            _tell(scope, method, route, status, seconds)
+
+
+def _tell(scope: Scope, method: str, route: str, status: int, seconds: float) -> None:
+    """A line for the log: the route and not the path, in which a key may stand."""
+    client = scope.get("client")
+    facts = {
+        "address": client[0] if client else "",
+        "method": method,
+        "route": route,
+        "status": status,
+        "seconds": round(seconds, 6),
+    }
+    log.info("%s %s is answered with %s", method, route, status, extra={"facts": facts})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,12 +24,14 @@ def open_store(
     parallel: int = 8,
     timeout_s: float = 60,
     deadline_s: float = 3600,
+    more_headers: Callable[[], Mapping[str, str]] = dict,
 ) -> Store:
     """The store that `url` names.
 
     `registry://HOST[:PORT][/PREFIX]` (HTTP for this machine's own addresses, HTTPS for others),
     `https://…` and `http://…` are registries; `oci:PATH` and a plain path are layouts. Without
-    credentials a registry gets those of the Docker config; `host` is where a layout is served.
+    credentials a registry gets those of the Docker config; `host` is where a layout is served;
+    `more_headers` are asked for with each request to a registry.
     Raises InvalidSpecError for anything else, also for a URL with a password in it: URLs are shown.
     """
     scheme, colon, rest = url.partition(":")
@@ -53,6 +56,7 @@ def open_store(
             parallel=parallel,
             timeout_s=timeout_s,
             deadline_s=deadline_s,
+            more_headers=more_headers,
         )
     path = rest if colon and scheme == "oci" else url
     if not path:

@@ -47,7 +47,8 @@ class RegistryStore:
 
     `plain_http` None means HTTP for this machine's own addresses and HTTPS for all others;
     `ca_bundle` adds certificate authorities. `timeout_s` is the longest silence, `deadline_s` the
-    longest operation. Safe to share between threads; make a new one after a fork.
+    longest operation, `more_headers` what its requests carry beside. Safe to share between threads;
+    make a new one after a fork.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class RegistryStore:
         deadline_s: float = 3600,
         retries: int = 4,
         chunk_bytes: int = CHUNK_BYTES,
+        more_headers: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self._host = check_host(host)
         self._prefix = check_repo(prefix.strip("/")) if prefix.strip("/") else ""
@@ -78,6 +80,7 @@ class RegistryStore:
             timeout_s=timeout_s,
             deadline_s=deadline_s,
             retries=retries,
+            more_headers=more_headers,
         )
         self._lock = threading.Lock()
         self._known_missing: dict[tuple[str, str], float] = {}

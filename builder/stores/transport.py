@@ -42,6 +42,7 @@ class Transport:
     """One registry's HTTP API; safe to share between threads, but not across a fork.
 
     `timeout_s` is the longest silence, `deadline_s` the longest operation, all attempts included.
+    `more_headers` gives what else a request to the registry itself carries, such as a trace.
     """
 
     def __init__(
@@ -55,8 +56,10 @@ class Transport:
         timeout_s: float,
         deadline_s: float,
         retries: int,
+        more_headers: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self.host = host
+        self._more_headers = more_headers
         self.base = httpx.URL(f"{'http' if plain_http else 'https'}://{api_host(host)}")
         self._auth = Authenticator(host, find_login, plain_http=plain_http)
         self._timeout_s = timeout_s
@@ -200,6 +203,8 @@ class Transport:
 
         ours = _origin(url) == _origin(self.base)
         sent = self._auth.header(scopes, fetch) if ours else None
+        if ours:
+            headers = {**self._more_headers(), **(headers or {})}
         first = self._send(method, url, _with(headers, sent), body, patience)
         if first.status_code != 401 or not ours:
             return first

@@ -21,6 +21,7 @@ from e2e.servers import (
     deployer,
     embedded_starter,
 )
+from rig.otlp import OtlpReceiver
 from rig.postgres import Postgres
 from rig.proxy import Proxy
 from rig.redis import RedisServer
@@ -116,13 +117,21 @@ def deployed(
     postgres: Postgres,
     registry: Registry,
     broker_url: Callable[[], str],
+    otlp: OtlpReceiver,
 ) -> Iterator[Deployed]:
-    """API and worker over PostgreSQL, Redis and a registry, shared by the run: don't kill them."""
+    """API and worker over PostgreSQL, Redis and a registry, shared by the run: don't kill them.
+
+    They log in JSON and send their traces to `otlp`.
+    """
     with deployer(new_folder, small_settings) as start:
         yield start(
             store=f"registry://{registry.host}/e2e",
             database_url=postgres.create_database(),
             broker_url=broker_url(),
+            KITBAG_LOG_FORMAT="json",
+            KITBAG_LOG_LEVEL="info",
+            OTEL_EXPORTER_OTLP_ENDPOINT=otlp.endpoint,
+            OTEL_BSP_SCHEDULE_DELAY="200",
         )
 
 
