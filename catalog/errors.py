@@ -17,6 +17,12 @@ class InvalidNameError(CatalogError):
     type = "invalid-request"
 
 
+class InvalidRequirementError(CatalogError):
+    """It is no package with a range of versions."""
+
+    type = "invalid-request"
+
+
 class EnvironmentNotFoundError(CatalogError):
     """No environment has that name."""
 

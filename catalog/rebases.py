@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import and_, exists, or_, select, update
 from sqlalchemy.orm import Session
 
-from catalog import mirrors, rollouts
+from catalog import holders, mirrors, rollouts
 from catalog.models import Environment, Json, Version, VersionImage
 from catalog.types import utcnow
 from catalog.versions import copied_images
@@ -101,6 +101,7 @@ def add(session: Session, old: Version, facts: Sequence[Rebased]) -> int | None:
     version = Version(**known, number=number, images=images)
     session.add(version)
     session.flush()
+    holders.keep(session, version)
     rollouts.plan(session, version)
     mirrors.plan(session, version)
     return number

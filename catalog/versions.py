@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from sqlalchemy import Select, or_, select, update
 from sqlalchemy.orm import Session, selectinload, undefer
 
-from catalog import environments, mirrors, packages, rollouts
+from catalog import environments, holders, mirrors, packages, rollouts
 from catalog.errors import ImageNotFoundError, VersionNotFoundError
 from catalog.hook_models import CommitAlias
 from catalog.models import Environment, Json, Lock, Version, VersionImage, VersionRef
@@ -113,6 +113,7 @@ def add(
     held = (package for image in facts.all_images() for package in image.packages)
     packages.keep(session, (str(package["name"]) for package in held))
     session.flush()
+    holders.keep(session, version)
     for branch in facts.branches:
         insert_or_update(
             session,
@@ -323,6 +324,7 @@ def rollback(session: Session, full_name: str, to: str, *, created_by: str = "")
     version = Version(**copied, number=number, created_by=created_by, images=images)
     session.add(version)
     session.flush()
+    holders.keep(session, version)
     rollouts.plan(session, version)
     session.refresh(version, ["environment", "refs"])
     mirrors.plan(session, version)

@@ -6,6 +6,7 @@ from alembic import context
 
 import catalog.build_models
 import catalog.hook_models
+import catalog.package_models
 import catalog.rollout_models
 import catalog.target_models  # noqa: F401 - these register their tables
 from catalog.models import Model
