@@ -36,6 +36,7 @@ from api.jobs.routes import rebases, verifications
 from api.launcher.routes import router as launcher
 from api.metrics.middleware import Counted
 from api.metrics.registry import Metrics
+from api.packages.routes import router as packages
 from api.pages.actions import router as page_actions
 from api.pages.actions import sign_in_router
 from api.pages.render import problem_page, static_files
@@ -106,7 +107,7 @@ def create_app(settings: ApiSettings, queue: Queue | None = None) -> FastAPI:
     app.state.probe = Probe(engine, services.queue)
     for router in (
         *(builds, plans, rollouts, environments, hooks, resolve, pins, bases),
-        *(verifications, rebases),
+        *(verifications, rebases, packages),
     ):
         app.include_router(router, dependencies=[Depends(show_lock)], responses=_ANY_ROUTE)
     for router in (pages, page_actions, launcher, sign_in_router):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -12,11 +13,12 @@ from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from catalog.errors import InvalidRequirementError
-from catalog.models import Environment, Json, Version
+from catalog.models import Environment, Version
 from catalog.package_models import PackageRelease, VersionPackage
-from catalog.upsert import ROWS_AT_ONCE, insert_missing
+from catalog.upsert import ROWS_AT_ONCE, insert_many, insert_missing
 
 _MAX_CHARS = 255
+_Rows: TypeAlias = Select[str, str, int, str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,28 +52,29 @@ def keep(session: Session, version: Version) -> None:
 
 def keep_releases(session: Session, version_id: int, held: Iterable[tuple[str, str]]) -> None:
     """Note that a version holds these releases: pairs of a normalised name and a version."""
+    wanted = set(held)
+    known = _ids(session, wanted)
     # In one order, so that two builds don't wait for each other.
-    ordered = sorted(set(held))
-    insert_missing(
-        session, PackageRelease, [{"name": name, "version": version} for name, version in ordered]
-    )
-    wanted = set(ordered)
-    for start in range(0, len(ordered), ROWS_AT_ONCE):
-        names = {name for name, _ in ordered[start : start + ROWS_AT_ONCE]}
+    new = [{"name": name, "version": version} for name, version in sorted(wanted - known.keys())]
+    insert_missing(session, PackageRelease, new)
+    if new:
+        known = _ids(session, wanted)
+    rows = [{"release_id": known[each], "version_id": version_id} for each in sorted(wanted)]
+    insert_many(session, VersionPackage, rows)
+
+
+def _ids(session: Session, held: Collection[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """The ids of the releases that are known."""
+    names = sorted({name for name, _ in held})
+    found: dict[tuple[str, str], int] = {}
+    for start in range(0, len(names), ROWS_AT_ONCE):
         rows = session.execute(
             select(PackageRelease.id, PackageRelease.name, PackageRelease.version).where(
-                PackageRelease.name.in_(names)
+                PackageRelease.name.in_(names[start : start + ROWS_AT_ONCE])
             )
         )
-        insert_missing(
-            session,
-            VersionPackage,
-            [
-                {"release_id": row.id, "version_id": version_id}
-                for row in rows
-                if (row.name, row.version) in wanted
-            ],
-        )
+        found |= {(row.name, row.version): row.id for row in rows}
+    return found
 
 
 def holding(
@@ -139,9 +142,7 @@ def _fits(wanted: Requirement, version: str) -> bool:
         return not wanted.specifier
 
 
-def _paged(
-    rows: Select[tuple[str, str, int, str, int]], after: tuple[str, int] | None
-) -> Select[tuple[str, str, int, str, int]]:
+def _paged(rows: _Rows, after: tuple[str, int] | None) -> _Rows:
     if after is not None:
         namespace, _, name = after[0].partition("/")
         rows = rows.where(

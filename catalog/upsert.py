@@ -27,6 +27,12 @@ def insert_missing(session: Session, model: type[Model], rows: Sequence[Mapping[
         session.execute(statement.on_conflict_do_nothing())
 
 
+def insert_many(session: Session, model: type[Model], rows: Sequence[Mapping[str, Any]]) -> None:
+    """The same for many small rows: a statement for each, which is made only once."""
+    if rows:
+        session.execute(_insert(session, model).on_conflict_do_nothing(), rows)
+
+
 def insert_or_update(
     session: Session,
     model: type[Model],

@@ -82,6 +82,7 @@ TABLE: Mapping[str, Need] = {
     "GET /v1/verifications/{id}": Need(Where.REQUEST),
     "POST /v1/rebases": Need(Where.REQUEST, Role.MAINTAINER),
     "GET /v1/rebases/{id}": Need(Where.REQUEST),
+    "GET /v1/packages": _ANYWHERE,
     "GET /v1/bases": _ANYWHERE,
     "GET /v1/bases/{name:path}": _ANYWHERE,
     # Pages

@@ -15,6 +15,7 @@ from kitbag.errors import BuildFailedError, KitbagError, StillRunningError
 from kitbag.hooks import Hooks
 from kitbag.refs import EnvRef
 from kitbag.source import Folder, Source, find
+from kitbag.supply import Supply
 from kitbag.transport import Transport
 from kitbag.versions import Diff, Environment, Json, Resolved, Version
 
@@ -64,6 +65,11 @@ class Client:
     def hooks(self) -> Hooks:
         """The webhooks of environments."""
         return Hooks(self._transport, self.url)
+
+    @property
+    def supply(self) -> Supply:
+        """What is in versions, and which versions something is in."""
+        return Supply(self._transport)
 
     @property
     def url(self) -> str:

@@ -183,3 +183,20 @@ def test_login_without_a_token_says_that_one_is_needed_or_saves_the_address(
     assert kitbag("resolve", "env/gan:1").stdout == f"{versions[0]}\n"
     empty = kitbag("login", server.url, "--token-stdin")
     assert "found no token on stdin" in empty.stderr
+
+
+def test_who_has_a_package_is_listed(kitbag, server, versions):
+    done = kitbag("who-has", "six<3", "--all", env=server.env)
+    rows = [line.split()[:3] for line in done.stdout.splitlines()]
+    assert (rows[0], done.returncode) == (["ENVIRONMENT", "VERSION", "RELEASE"], 0)
+    assert [row for row in rows if row[0] == "env/gan"][-2:] == [
+        ["env/gan", "2", "2"],
+        ["env/gan", "1", "1"],
+    ]
+    found = json.loads(kitbag("who-has", "six==3", "--all", "--json", env=server.env).stdout)
+    assert {"environment": "env/gan", "version": 3, "image": versions[2], "releases": ["3"]} in (
+        found["items"]
+    )
+    none = kitbag("who-has", "six>99", env=server.env)
+    assert (none.stdout, none.returncode) == ("", 1)
+    assert none.stderr == "kitbag: no latest version of any environment has it\n"

@@ -24,6 +24,7 @@ from kitbag.cli import (
     login,
     manifests,
     rollouts,
+    supply,
 )
 from kitbag.cli.output import clean
 from kitbag.errors import KitbagError
@@ -64,6 +65,7 @@ for _command in (
     live.where,
     rollouts.rollout,
     hooks.hook,
+    supply.who_has,
     login.login,
 ):
     kitbag.add_command(_command)

@@ -1,0 +1,1 @@
+"""Packages: which environments hold them."""
