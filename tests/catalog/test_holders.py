@@ -132,7 +132,7 @@ def test_versions_from_before_the_table_are_in_it_after_the_migration(url):
     migrations.set_main_option("script_location", str(Path("catalog/migrations").absolute()))
     with engine.begin() as connection:
         migrations.attributes["connection"] = connection
-        command.downgrade(migrations, "0011")
+        command.downgrade(migrations, "0012")
     row = {
         "namespaces": {"name": "alice", "created_at": "2026-01-01"},
         "environments": {
