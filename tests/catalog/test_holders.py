@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 
 from catalog import holders, rebases, versions
 from catalog.engine import make_engine, migrate, reading, writing
@@ -132,7 +133,7 @@ def test_versions_from_before_the_table_are_in_it_after_the_migration(url):
     migrations.set_main_option("script_location", str(Path("catalog/migrations").absolute()))
     with engine.begin() as connection:
         migrations.attributes["connection"] = connection
-        command.downgrade(migrations, "0012")
+        command.downgrade(migrations, before(migrations, "version_packages"))
     row = {
         "namespaces": {"name": "alice", "created_at": "2026-01-01"},
         "environments": {
@@ -169,6 +170,12 @@ def test_versions_from_before_the_table_are_in_it_after_the_migration(url):
         holders.keep_releases(session, 7, [("new", "1")])  # the ids go on where they were
     assert holding(engine, "new") == [("alice/gan", 1, ("1",))]
     engine.dispose()
+
+
+def before(migrations, name):
+    """The revision before the one whose file has that name."""
+    scripts = ScriptDirectory.from_config(migrations).walk_revisions()
+    return next(each.down_revision for each in scripts if each.path.endswith(f"_{name}.py"))
 
 
 def _insert(connection, table, values):
