@@ -47,6 +47,8 @@ from api.problems import Slug, declared, handlers
 from api.pulls.layout import Layout
 from api.pulls.routes import router as pulls
 from api.queue import Queue, WorkerQueue
+from api.quotas.routes import router as quota
+from api.quotas.service import Allotments
 from api.rollouts.routes import router as rollouts
 from api.services import Services
 from api.settings import ApiSettings
@@ -55,6 +57,7 @@ from kitbag.specs import Kinds, of_file
 from telemetry import tracing
 from telemetry.logs import hide_password
 from telemetry.redact import hide
+from worker.quotas import Quotas
 
 _ANY_ROUTE = declared(
     Slug.INVALID_REQUEST, Slug.UNAUTHORIZED, Slug.FORBIDDEN, Slug.UNAVAILABLE, Slug.INTERNAL
@@ -73,18 +76,25 @@ def create_app(settings: ApiSettings, queue: Queue | None = None) -> FastAPI:
     engine = make_engine(settings.database_url)
     queue = queue or WorkerQueue()
     tell_slots = CapacityLimiter(4)
+    metrics = Metrics(engine, queue.queue_messages)
+    quotas = Allotments(
+        None if settings.quotas is None else Quotas.read(settings.quotas),
+        lambda limit: metrics.refusals.labels(limit).inc(),
+    )
+    waiting = Waiting(engine, queue, tell_slots, quotas)
     services = Services(
         settings=settings,
         engine=engine,
         queue=queue,
         hub=Hub(engine, poll_s=settings.event_poll_s),
-        metrics=Metrics(engine, queue.queue_messages),
+        metrics=metrics,
         layout=None if settings.layout is None else Layout(settings.layout),
         kinds=kinds,
         plan_slots=CapacityLimiter(settings.max_plans),
         tell_slots=tell_slots,
-        admission=_admission(settings, kinds, engine, Waiting(engine, queue, tell_slots)),
+        admission=_admission(settings, kinds, engine, waiting),
         resolver=Resolver(engine),
+        quotas=quotas,
     )
 
     @asynccontextmanager
@@ -107,7 +117,7 @@ def create_app(settings: ApiSettings, queue: Queue | None = None) -> FastAPI:
     app.state.probe = Probe(engine, services.queue)
     for router in (
         *(builds, plans, rollouts, environments, hooks, resolve, pins, bases),
-        *(verifications, rebases, packages),
+        *(verifications, rebases, packages, quota),
     ):
         app.include_router(router, dependencies=[Depends(show_lock)], responses=_ANY_ROUTE)
     for router in (pages, page_actions, launcher, sign_in_router):

@@ -16,6 +16,7 @@ from api.environments.resolver import Resolver
 from api.metrics.registry import Metrics
 from api.pulls.layout import Layout
 from api.queue import Queue
+from api.quotas.service import Allotments
 from api.settings import ApiSettings
 from catalog.scope import within
 from kitbag.specs import Kinds
@@ -40,6 +41,7 @@ class Services:
     tell_slots: CapacityLimiter
     admission: Admission
     resolver: Resolver
+    quotas: Allotments
     who: Principal = SERVER
 
     def seen_by(self, who: Principal) -> Services:

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from api.admission.schemas import Wait
 from api.launcher.template import checked
+from worker.quotas import Quotas
 
 _MIB = 1024 * 1024
 
@@ -71,6 +72,8 @@ class ApiSettings(BaseSettings):
         None, description="Where notebooks start, with placeholders (docs/launchers.md)."
     )
 
+    quotas: Path | None = Field(None, description="What each may use (docs/quotas.md).")
+
     plan_timeout_s: float = Field(60.0, gt=0)
     max_plans: int = Field(8, gt=0, description="Plans that are waited for at the same time.")
     event_poll_s: float = Field(0.1, gt=0)
@@ -94,6 +97,16 @@ class ApiSettings(BaseSettings):
     )
     admission_fresh_s: float = Field(1.0, ge=0, description="How long `latest` is believed.")
     max_review_bytes: int = Field(8 * _MIB, gt=0)
+
+    @field_validator("quotas")
+    @classmethod
+    def _can_be_read(cls, quotas: Path | None) -> Path | None:
+        try:
+            if quotas is not None:
+                Quotas.read(quotas)
+        except OSError as error:
+            raise ValueError(f"{quotas} can't be read ({error.strerror})") from error
+        return quotas
 
     @field_validator("launch_url")
     @classmethod

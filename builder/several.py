@@ -44,13 +44,14 @@ def build(
     *,
     report: Callable[[Step], None] = lambda _: None,
     pushing: Callable[[], None] = lambda: None,
+    admit: Callable[[int], None] = lambda _: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> list[Made]:
     """Make all of the images and publish them, an accelerator's platforms together as an index.
 
     Nothing is published before the blobs of all of them are in the store; the arguments are those
-    of `layered.build`. What is reported names the image where there are several. Raises what
-    `layered.build` raises.
+    of `layered.build`, and `admit` may refuse an image by its size. What is reported names the
+    image where there are several. Raises what `layered.build` raises.
     """
     shared = Shared(wanted[0].tools.index)
     works = []
@@ -64,6 +65,8 @@ def build(
         keys = (planned.key for planned in ready.plan)
         shared.add(zip(keys, ready.layers, strict=True), repo)
         works.append((item, work, ready))
+    for _, _, ready in works:
+        admit(ready.made.size_bytes)
     pushing()
     works[0][1].check()  # the last moment: what comes now publishes the images
     done = [(item, *work.publish(ready)) for item, work, ready in works]

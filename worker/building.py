@@ -25,6 +25,7 @@ from catalog.states import RUNNING, BuildState
 from catalog.types import utcnow
 from telemetry import context, tracing
 from worker import binder, identity, leftovers, stages
+from worker.allowed import Allowed
 from worker.app import enqueue_build
 from worker.finished import Finished
 from worker.heartbeat import Heartbeat
@@ -187,7 +188,8 @@ def _run(
 
     request = parse({**row.request, "environment": row.environment.full_name})
     staging = stages.noting(kit, row)
-    return run(kit, request, advance, heartbeat, report, row.id, staging)
+    allowed = Allowed.of(row)
+    return run(kit, request, advance, heartbeat, report, row.id, staging, allowed)
 
 
 def _ready(kit: Services, row: Build, finished: Finished) -> None:

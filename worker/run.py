@@ -14,6 +14,7 @@ from builder.layers.cache import disk_full
 from builder.model import Step, Way
 from catalog.states import BuildState
 from worker import binder, images
+from worker.allowed import NO_LIMITS, Allowed
 from worker.aside import aside
 from worker.deadline import Deadline
 from worker.fetching import fetched
@@ -66,16 +67,21 @@ def run(
     report: Report,
     build_id: str = "build",
     staging: Callable[[str], None] = lambda _: None,
+    allowed: Allowed = NO_LIMITS,
 ) -> Finished:
-    """Build and publish; `advance` is called with each next BuildState, `way` and `commit`.
+    """Build and publish within what is allowed.
 
-    `build_id` names what a container engine makes on the way, and `staging` is told the digest of
-    an image that only this build builds on before the store has it. Raises the errors of
-    builder.errors; then nothing was published.
+    `advance` is called with each next BuildState, `way` and `commit`. `build_id` names what a
+    container engine makes on the way, and `staging` is told the digest of an image that only this
+    build builds on before the store has it. Raises the errors of builder.errors; then nothing was
+    published.
     """
-    deadline = Deadline(services.settings.build_timeout_s, cancelled)
+    deadline = Deadline(allowed.within_s(services.settings.build_timeout_s), cancelled)
     with deadline.explained(), disk_full(services.settings.cache_root):
-        return _run(services, request, advance, deadline, report, build_id, staging)
+        made = _run(services, request, advance, deadline, report, build_id, staging, allowed)
+    # The engine has published it by now, and nothing will ever refer to it.
+    allowed.check_image(made.facts.size_bytes)
+    return made
 
 
 def _run(
@@ -86,6 +92,7 @@ def _run(
     report: Report,
     build_id: str,
     staging: Callable[[str], None],
+    allowed: Allowed,
 ) -> Finished:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(dir=services.scratch.path, prefix="build-") as folder:
@@ -124,6 +131,7 @@ def _run(
             report=report,
             cancelled=deadline,
             pushing=lambda: advance(BuildState.PUSHING),
+            admit=allowed.check_image,
         ),
         deadline.check,
         grace_s=_STOP_S,

@@ -14,6 +14,7 @@ from api.auth.principal import SERVER
 from api.builds import service as building
 from api.builds.normal import NormalRequest
 from api.queue import Queue
+from api.quotas.service import Allotments
 from catalog import builds, versions
 from catalog.engine import reading
 from catalog.states import BuildState
@@ -32,7 +33,10 @@ class NotReadyError(Exception):
 class Waiting:
     """Follows builds in the catalog; `slots` are the threads that may tell the queue."""
 
-    def __init__(self, engine: Engine, queue: Queue, slots: CapacityLimiter) -> None:
+    def __init__(
+        self, engine: Engine, queue: Queue, slots: CapacityLimiter, quotas: Allotments
+    ) -> None:
+        self._quotas = quotas
         self._engine = engine
         self._queue = queue
         self._slots = slots
@@ -61,7 +65,9 @@ class Waiting:
         request = await _read(self._last_request, wanted.environment)
         if request is None:
             return
-        build, created = await to_thread.run_sync(building.submit, self._engine, SERVER, request)
+        build, created = await to_thread.run_sync(
+            building.submit, self._engine, SERVER, request, self._quotas
+        )
         if created:
             await building.tell(self._queue, self._slots, build.id)
 

@@ -84,6 +84,7 @@ TABLE: Mapping[str, Need] = {
     "GET /v1/rebases/{id}": Need(Where.REQUEST),
     "GET /v1/packages": _ANYWHERE,
     "GET /v1/bases": _ANYWHERE,
+    "GET /v1/quota": _ANYWHERE,
     "GET /v1/bases/{name:path}": _ANYWHERE,
     # Pages
     "GET /": _ANYWHERE,

@@ -33,7 +33,13 @@ Seq = Annotated[int, Query(ge=0, le=2**31 - 1)]
     openapi_extra=OPENAPI_BODY,
     responses={
         200: {"model": BuildOut, "description": "It is being built, or was built already."},
-        **declared(Slug.TOO_LARGE, Slug.BASE_NOT_FOUND, Slug.GIT_REFUSED, Slug.DISK_FULL),
+        **declared(
+            Slug.TOO_LARGE,
+            Slug.BASE_NOT_FOUND,
+            Slug.GIT_REFUSED,
+            Slug.DISK_FULL,
+            Slug.QUOTA_EXCEEDED,
+        ),
     },
 )
 async def create_build(
@@ -44,7 +50,9 @@ async def create_build(
     The answer comes at once; follow `events` or ask for the build again. The same request joins the
     build that is under way, and one that has a version already is answered with it.
     """
-    build, created = await run_in_threadpool(service.submit, services.engine, services.who, asked)
+    build, created = await run_in_threadpool(
+        service.submit, services.engine, services.who, asked, services.quotas
+    )
     if created:
         tasks.add_task(service.tell, services.queue, services.tell_slots, build.id)
     else:

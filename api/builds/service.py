@@ -11,6 +11,7 @@ from api.auth.principal import Principal, Role
 from api.builds.normal import Keys, NormalRequest, keys
 from api.builds.schemas import BuildOut, BuildPage, EventOut, EventPage
 from api.queue import Queue
+from api.quotas.service import Allotments
 from catalog import builds, events, names
 from catalog.engine import reading, writing
 from catalog.states import BuildState
@@ -20,11 +21,13 @@ MAX_EVENTS = 1000
 _TELL_TIMEOUT_S = 5.0
 
 
-def submit(engine: Engine, who: Principal, request: NormalRequest) -> tuple[BuildOut, bool]:
+def submit(
+    engine: Engine, who: Principal, request: NormalRequest, quotas: Allotments
+) -> tuple[BuildOut, bool]:
     """The build that answers the request, committed, and whether it is a new one.
 
-    A request that was asked before costs two queries and no write lock. Raises ProblemError where
-    `who` may not build.
+    A request that was asked before costs two queries and no write lock, and no quota. Raises
+    ProblemError where `who` may not build, or not as much.
     """
     who.require(Role.USER, names.split(request.environment)[0])
     with reading(engine) as session:
@@ -34,12 +37,13 @@ def submit(engine: Engine, who: Principal, request: NormalRequest) -> tuple[Buil
         )
         if found is not None:
             return BuildOut.of(found), False
-    return _create(engine, who, request, wanted)
+    return _create(engine, who, request, wanted, quotas)
 
 
 def _create(
-    engine: Engine, who: Principal, request: NormalRequest, wanted: Keys
+    engine: Engine, who: Principal, request: NormalRequest, wanted: Keys, quotas: Allotments
 ) -> tuple[BuildOut, bool]:
+    namespace, _ = names.split(request.environment)
     with writing(engine) as session:
         build, created = builds.request_build(
             session,
@@ -49,6 +53,8 @@ def _create(
             reuse_key=wanted.reuse_key,
             reuse=wanted.reuse,
             created_by=who.user,
+            allowance=quotas.allowance(who, namespace),
+            admit=quotas.admit(who, namespace),
         )
         shown = BuildOut.of(build)
     return shown, created

@@ -55,7 +55,9 @@ async def build_and_launch(
 ) -> Response:
     """Begin the build and go to its page, which goes on to the notebook."""
     asked = Wanted(repo, ref or None, environment or None).request()
-    build, created = await run_in_threadpool(building.submit, services.engine, services.who, asked)
+    build, created = await run_in_threadpool(
+        building.submit, services.engine, services.who, asked, services.quotas
+    )
     if created:
         tasks.add_task(building.tell, services.queue, services.tell_slots, build.id)
     # Not straight to the notebook: a form leads, redirects and all, to this server alone

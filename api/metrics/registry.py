@@ -47,6 +47,12 @@ class Metrics:
             ("webhook", "result"),
             registry=self.registry,
         )
+        self.refusals = Counter(
+            "kitbag_quota_refusals",
+            "Builds that were refused, by the limit that they ran into.",
+            ("limit",),
+            registry=self.registry,
+        )
         self.registry.register(_Builds(engine))
         self.registry.register(_Messages(messages))
 

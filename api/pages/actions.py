@@ -123,7 +123,9 @@ async def sign_out(request: Request) -> Response:
 
 
 async def _submit(services: Services, tasks: BackgroundTasks, asked: NormalRequest) -> Response:
-    build, created = await run_in_threadpool(building.submit, services.engine, services.who, asked)
+    build, created = await run_in_threadpool(
+        building.submit, services.engine, services.who, asked, services.quotas
+    )
     if created:
         tasks.add_task(building.tell, services.queue, services.tell_slots, build.id)
     return RedirectResponse(f"/builds/{build.id}", status_code=303)

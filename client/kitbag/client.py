@@ -395,6 +395,15 @@ class Client:
         result: Json = job["result"]
         return result
 
+    def quota(self, namespace: str | None = None) -> Json:
+        """What you may use and what you use, as `GET /v1/quota` has it (docs/quotas.md).
+
+        `namespace` says whose on a server that knows no users.
+        """
+        query = {} if namespace is None else {"namespace": namespace}
+        answer: Json = self._transport.get("/v1/quota", **query)
+        return answer
+
     def _ask(
         self,
         path: str,

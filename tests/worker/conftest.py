@@ -36,6 +36,7 @@ from builder.model import (
 from builder.stores.layout import LayoutStore
 from builder.stores.protocol import Manifest
 from catalog import bases, builds, events, versions
+from catalog.allowance import Allowance
 from catalog.build_models import Build, Event
 from catalog.engine import make_engine, migrate, reading, writing
 from catalog.models import Version
@@ -169,6 +170,7 @@ class Site:
         environment: str = "alice/gan",
         files: Mapping[str, str] | None = None,
         key: str | None = None,
+        allowance: Allowance | None = None,
         **more: Any,
     ) -> str:
         """Commit a request as the API does; returns the build's id."""
@@ -179,6 +181,7 @@ class Site:
                 environment=environment,
                 request={"environment": environment, "source": source} | more,
                 request_key=key or f"request-{next(self._numbers)}",
+                allowance=allowance,
             )
             return build.id
 

@@ -23,6 +23,7 @@ from kitbag.cli import (
     live,
     login,
     manifests,
+    quota,
     rollouts,
     supply,
 )
@@ -56,6 +57,7 @@ for _command in (
     environments.history,
     environments.diff,
     environments.rollback,
+    quota.quota,
     bases.verify,
     bases.rebase,
     manifests.pin,

@@ -1,0 +1,1 @@
+"""How much of the service each one may use, and uses."""
