@@ -53,6 +53,7 @@ class ApiSettings(BaseSettings):
     kinds: Path | None = Field(None, description="More kinds for pins (docs/pin.md).")
     cluster: str = Field("", description="Whether workers have a cluster for rollouts; see there.")
     spawner: str = Field("", description="Whose image list workers keep; see there.")
+    workspace_kind: str = Field("", description="Whose image options workers keep; see there.")
     cluster_acts_as: Literal["service-account", "user"] = Field(
         "service-account", description="In whose name rollouts are done."
     )
@@ -136,6 +137,11 @@ class ApiSettings(BaseSettings):
     def _not_empty(cls, token: SecretStr | None) -> SecretStr | None:
         """KITBAG_API_TOKEN= in a file of variables means none."""
         return token if token and token.get_secret_value() else None
+
+    @property
+    def keeps_a_list(self) -> bool:
+        """Whether workers keep a list that users choose images from."""
+        return bool(self.cluster and (self.spawner or self.workspace_kind))
 
     @property
     def max_upload_bytes(self) -> int:

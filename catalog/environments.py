@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import and_, select, tuple_, update
@@ -14,6 +15,15 @@ from catalog.errors import EnvironmentNotFoundError, InvalidNameError
 from catalog.models import Environment, Namespace, Version
 from catalog.types import utcnow
 from catalog.upsert import insert_missing
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """The version that an environment is offered in."""
+
+    number: int
+    image: str
+    python: str
 
 
 def get_or_create(session: Session, full_name: str) -> Environment:
@@ -70,10 +80,12 @@ def offer(session: Session, full_name: str, offered: bool) -> None:
     get(session, full_name).offered = offered
 
 
-def offered(session: Session) -> dict[str, str]:
-    """The newest image of each environment that is offered and has one, by name."""
+def offered(session: Session) -> dict[str, Offered]:
+    """The newest version of each environment that is offered and has one, by name."""
     found = session.execute(
-        select(Environment.namespace, Environment.name, Version.image)
+        select(
+            Environment.namespace, Environment.name, Version.number, Version.image, Version.python
+        )
         .join(
             Version,
             and_(
@@ -84,7 +96,10 @@ def offered(session: Session) -> dict[str, str]:
         .where(Environment.offered)
         .order_by(Environment.namespace, Environment.name)
     )
-    return {f"{namespace}/{name}": image for namespace, name, image in found}
+    return {
+        f"{namespace}/{name}": Offered(number, image, python)
+        for namespace, name, number, image, python in found
+    }
 
 
 def search(

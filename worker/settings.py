@@ -129,6 +129,12 @@ class WorkerSettings(QueueSettings):
         pattern=r"^([a-z0-9-]{1,63}/[a-z0-9.-]{1,253})?$",
         description="NAMESPACE/NAME of the Deployment of Kubeflow's Jupyter web app, if any.",
     )
+    workspace_kind: str = Field(
+        "",
+        pattern=r"^([a-z0-9][-a-z0-9]*[a-z0-9])?$",
+        max_length=63,
+        description="The WorkspaceKind of Notebooks v2 whose images workers keep, if any.",
+    )
     kinds: Path | None = Field(None, description="More kinds for rollouts (docs/pin.md).")
     cluster_acts_as: ActsAs = ActsAs.SERVICE_ACCOUNT
     cluster_account: str = Field("kitbag", description="The service account of each namespace.")

@@ -50,11 +50,11 @@ def get(engine: Engine, name: str) -> EnvironmentOut:
 def offer(engine: Engine, settings: ApiSettings, name: str, offered: bool) -> EnvironmentOut:
     """Offer the environment or no longer; raises EnvironmentNotFoundError, and ProblemError where
     nobody would see it."""
-    if offered and not (settings.cluster and settings.spawner):
+    if offered and not settings.keeps_a_list:
         raise ProblemError(
             Slug.NO_CLUSTER,
-            "This server keeps no launcher's list; ask its operator for KITBAG_CLUSTER and "
-            "KITBAG_SPAWNER.",
+            "This server keeps no launcher's list; ask its operator for KITBAG_CLUSTER, and "
+            "KITBAG_SPAWNER or KITBAG_WORKSPACE_KIND.",
         )
     with writing(engine) as session:
         environments.offer(session, name, offered)

@@ -48,8 +48,8 @@ def show_environment(
 ) -> HTMLResponse:
     """An environment's versions and builds."""
     found = views.environment(services.engine, f"{namespace}/{name}", before=before)
-    can_offer = bool(services.settings.cluster and services.settings.spawner)
-    return page(request, "environment.html", {**found, "can_offer": can_offer})
+    context = {**found, "can_offer": services.settings.keeps_a_list}
+    return page(request, "environment.html", context)
 
 
 @router.get("/environments/{namespace}/{name}/versions/{version:path}")

@@ -17,6 +17,7 @@ from .errors import (
     ManagedError,
     NoKindError,
     RefusedError,
+    TakenError,
 )
 from .objects import Ref
 
@@ -157,6 +158,33 @@ class Cluster:
         )
         return made
 
+    def merge(self, ref: Ref, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Put these fields into the object (RFC 7396): what isn't named stays as it is.
+
+        Raises ChangedError if `metadata.resourceVersion` isn't the object's any more.
+        """
+        place = self.resource(ref.api_version, ref.kind)
+        made: dict[str, Any] = self._ask(
+            "PATCH",
+            place.path(ref.namespace, ref.name),
+            query={"fieldManager": FIELD_MANAGER},
+            body=fields,
+            kind="application/merge-patch+json",
+        )
+        return made
+
+    def create(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        """Make a new object; raises TakenError if there is one of that name."""
+        ref = Ref.of(item)
+        place = self.resource(ref.api_version, ref.kind)
+        made: dict[str, Any] = self._ask(
+            "POST",
+            place.path(ref.namespace),
+            query={"fieldManager": FIELD_MANAGER},
+            body=item,
+        )
+        return made
+
     def _discovered(self, api_version: str) -> dict[str, Resource]:
         if not api_version:
             return {}
@@ -212,6 +240,8 @@ class Cluster:
             raise DeniedError(f"the cluster doesn't allow it{who}: {said}")
         if answer.status_code == 409:
             causes = (status.get("details") or {}).get("causes") or []
+            if reason == "AlreadyExists":
+                raise TakenError(f"there is one of that name already ({said})")
             managed = [one for one in causes if one.get("reason") == "FieldManagerConflict"]
             if managed:
                 raise ManagedError(_managers(managed))

@@ -29,5 +29,9 @@ class ChangedError(ClusterError):
     """The object was changed since it was read: read it again."""
 
 
+class TakenError(ClusterError):
+    """There is an object of that name already."""
+
+
 class NoKindError(ClusterError):
     """The cluster has no such kind."""
