@@ -56,7 +56,8 @@ def offer(kit: Services) -> bool:
         (kit.settings.spawner, _write),
         (kit.settings.workspace_kind, _write_kind),
     ]
-    return all([_wrote(kit, place, write, offers) for place, write in writers if place])
+    wrote = [_wrote(kit, place, write, offers) for place, write in writers if place]
+    return all(wrote)
 
 
 def _wrote(

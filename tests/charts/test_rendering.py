@@ -88,6 +88,7 @@ def test_a_typo_in_a_template_does_not_pass(helm: Helm, right: str, wrong: str, 
         ({"api": {"ingress": {"enabled": True}}}, "Set api.ingress.host"),
         ({"builds": {"heartbeatSeconds": 11}}, "Set builds.leaseSeconds"),
         ({"rollouts": {"enabled": True, "actsAs": "user"}}, "Set rollouts.userHeader"),
+        ({"launcher": {"spawner": "kubeflow/jwa"}}, "Set rollouts.enabled to true"),
         ({"api": {"autoscaling": {"minReplicas": 9}}}, "Set api.autoscaling.maxReplicas"),
         ({"engine": {"kind": "docker"}}, "Set engine.address"),
         (
@@ -137,6 +138,8 @@ def test_what_is_missing_is_refused_in_a_sentence_that_says_what_to_set(
         {"istio": {"principals": []}},
         {"monitoring": {"serviceMonitor": {"interval": "often"}}},
         {"rollouts": {"actsAs": "root"}},
+        {"launcher": {"spawner": "jwa"}},
+        {"launcher": {"url": "https://{namespace}.example.org/"}},
         {"builds": {"timeoutSeconds": "1h"}},
         {"api": {"resources": {"limits": {"gpu": 1}}}},
     ],
@@ -468,6 +471,45 @@ def rules(objects: list[Object]) -> dict[tuple[str, str], Any]:
         for each in objects
         if each["kind"] in ("Role", "ClusterRole")
     }
+
+
+def test_lists_of_images_are_kept_with_rights_on_them_alone(helm: Helm) -> None:
+    launcher = {"url": "https://hub.example/?i={image}", "spawner": "kubeflow/jwa"}
+    launcher["workspaceKind"] = "jupyterlab"
+    more = {"rollouts": {"enabled": True}, "launcher": launcher}
+    objects = helm.objects(CHART, "kb", merged(example("smallest"), more))
+    (kinds,) = (
+        each["rules"]
+        for each in objects
+        if each["kind"] == "ClusterRole" and each["metadata"]["name"].endswith("-launcher")
+    )
+    assert rules(objects)["Role", "kubeflow"] == [
+        {
+            "apiGroups": ["apps"],
+            "resources": ["deployments"],
+            "resourceNames": ["jwa"],
+            "verbs": ["get"],
+        },
+        {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "patch"]},
+    ]
+    assert kinds == [
+        {
+            "apiGroups": ["kubeflow.org"],
+            "resources": ["workspacekinds"],
+            "resourceNames": ["jupyterlab"],
+            "verbs": ["get", "patch"],
+        }
+    ]
+    for part, told in (("api", True), ("worker", False)):
+        (pod,) = (
+            each["spec"]
+            for each in workloads(objects)
+            if each["metadata"]["labels"]["app.kubernetes.io/component"] == part
+        )
+        variables = {one["name"]: one.get("value") for one in pod["containers"][0]["env"]}
+        assert variables["KITBAG_SPAWNER"] == "kubeflow/jwa"
+        assert variables["KITBAG_WORKSPACE_KIND"] == "jupyterlab"
+        assert ("KITBAG_LAUNCH_URL" in variables) is told
 
 
 def test_only_with_rollouts_may_workers_do_anything_in_the_cluster_and_then_act_as_others(

@@ -1,4 +1,4 @@
-"""Environments that are offered, among the image options of a WorkspaceKind of a real API server."""
+"""Environments that are offered, as image options of a WorkspaceKind of a real API server."""
 
 from __future__ import annotations
 
@@ -108,7 +108,9 @@ class Kind:
 
     def patch(self, config: dict[str, Any]) -> None:
         body = {"spec": {"podTemplate": {"options": {"imageConfig": config}}}}
-        self.admin.kubectl("patch", "workspacekind", self.name, "--type=merge", "-p", json.dumps(body))
+        self.admin.kubectl(
+            "patch", "workspacekind", self.name, "--type=merge", "-p", json.dumps(body)
+        )
 
 
 @pytest.fixture

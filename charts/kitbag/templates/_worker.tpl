@@ -91,6 +91,9 @@ spec:
             - {name: KITBAG_CLUSTER_ACTS_AS, value: {{ .Values.rollouts.actsAs }}}
             - {name: KITBAG_CLUSTER_ACCOUNT, value: {{ .Values.rollouts.account | quote }}}
             {{- end }}
+            {{- if not $engine }}
+            {{- include "kitbag.launcherEnv" (list $root "worker") | nindent 12 }}
+            {{- end }}
             {{- if include "kitbag.dockerSecret" . }}
             - {name: DOCKER_CONFIG, value: /etc/kitbag/docker}
             {{- end }}

@@ -1,6 +1,6 @@
 """The image options of a WorkspaceKind (Notebooks v2): adds what is offered, retires what isn't.
 
-`spec.podTemplate.options.imageConfig.values[]` are what users choose from. A running Workspace names
+`spec.podTemplate.options.imageConfig.values[]` are what users choose from. A running Workspace has
 its option by `id`, so an option is never changed in place and never taken out: what is old gets a
 `redirect`, and what is no longer offered is `hidden` (kubeflow/notebooks,
 workspaces/controller/api/v1beta1/workspacekind_types.go).
@@ -46,7 +46,7 @@ def updated(
     it was one of them. An option of somebody else's with the same image is left, and does for ours.
     Raises RefusedError for a kind without options to take the ports from.
     """
-    config = copy.deepcopy(_config(item))
+    config = copy.deepcopy(dict(_config(item)))
     values: list[dict[str, Any]] = config["values"]
     ours = {key: name for key, name in mine.items() if key in _by_id(values)}
     for name, offer in offers.items():
@@ -64,7 +64,9 @@ def updated(
 def _config(item: Mapping[str, Any]) -> Mapping[str, Any]:
     try:
         config: Mapping[str, Any] = item["spec"]["podTemplate"]["options"]["imageConfig"]
-        ported = any(value["id"] and (value.get("spec") or {}).get("ports") for value in config["values"])
+        ported = any(
+            value["id"] and (value.get("spec") or {}).get("ports") for value in config["values"]
+        )
     except (KeyError, TypeError, AttributeError):
         ported = False
     if not ported:

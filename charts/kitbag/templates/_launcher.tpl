@@ -1,0 +1,17 @@
+{{- /* (list $ "api" or "worker"): what each of them reads about where notebooks start */ -}}
+{{- define "kitbag.launcherEnv" -}}
+{{- $root := index . 0 -}}
+{{- $part := index . 1 -}}
+{{- with $root.Values.launcher -}}
+{{- if and (or .spawner .workspaceKind) (not $root.Values.rollouts.enabled) }}{{ fail "Set rollouts.enabled to true: launcher.spawner and launcher.workspaceKind are kept by workers that reach the cluster." }}{{ end -}}
+{{- if and .url (eq $part "api") }}
+- {name: KITBAG_LAUNCH_URL, value: {{ .url | quote }}}
+{{- end }}
+{{- with .spawner }}
+- {name: KITBAG_SPAWNER, value: {{ . | quote }}}
+{{- end }}
+{{- with .workspaceKind }}
+- {name: KITBAG_WORKSPACE_KIND, value: {{ . | quote }}}
+{{- end }}
+{{- end -}}
+{{- end -}}
