@@ -17,7 +17,7 @@ from api.admission.routes import router as admission
 from api.admission.service import Admission
 from api.admission.waiting import Waiting
 from api.auth import table
-from api.auth.guard import authorise, show_lock
+from api.auth.guard import show_lock
 from api.bases.routes import router as bases
 from api.builds.follow import Hub
 from api.builds.routes import router as builds
@@ -34,6 +34,7 @@ from api.http.request_id import RequestId
 from api.http.traced import Traced
 from api.jobs.routes import rebases, verifications
 from api.launcher.routes import router as launcher
+from api.limits.guard import Limits, admitted
 from api.metrics.middleware import Counted
 from api.metrics.registry import Metrics
 from api.packages.routes import router as packages
@@ -64,8 +65,12 @@ _ANY_ROUTE = declared(
 )
 
 
-def create_app(settings: ApiSettings, queue: Queue | None = None) -> FastAPI:
+def create_app(
+    settings: ApiSettings, queue: Queue | None = None, *, broker_url: str | None = None
+) -> FastAPI:
     """The API over a migrated catalog; `queue` is the workers' own unless another is given.
+
+    Callers are counted in the Redis at `broker_url`, or not at all.
 
     Without `settings.api_token` the caller must listen on loopback only. Raises KindsError for a
     table of kinds that can't be read, and RuntimeError for a route of which `api.auth.table` does
@@ -81,6 +86,7 @@ def create_app(settings: ApiSettings, queue: Queue | None = None) -> FastAPI:
         None if settings.quotas is None else Quotas.read(settings.quotas),
         lambda limit: metrics.refusals.labels(limit).inc(),
     )
+    limits = None if broker_url is None else Limits(settings, broker_url, metrics)
     waiting = Waiting(engine, queue, tell_slots, quotas)
     services = Services(
         settings=settings,
@@ -102,6 +108,8 @@ def create_app(settings: ApiSettings, queue: Queue | None = None) -> FastAPI:
         tracing.start("kitbag-api")
         yield
         await services.hub.close()
+        if limits is not None:
+            await limits.close()
         engine.dispose()
         tracing.stop()
 
@@ -111,9 +119,10 @@ def create_app(settings: ApiSettings, queue: Queue | None = None) -> FastAPI:
         lifespan=lifespan,
         redoc_url=None,
         redirect_slashes=False,
-        dependencies=[Depends(authorise)],
+        dependencies=[Depends(admitted)],
     )
     app.state.services = services
+    app.state.limits = limits
     app.state.probe = Probe(engine, services.queue)
     for router in (
         *(builds, plans, rollouts, environments, hooks, resolve, pins, bases),

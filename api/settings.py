@@ -75,6 +75,13 @@ class ApiSettings(BaseSettings):
 
     quotas: Path | None = Field(None, description="What each may use (docs/quotas.md).")
 
+    rate_limit: float = Field(100, ge=0, description="Requests a second of each caller; 0: all.")
+    rate_burst: int = Field(2000, ge=1, le=10**9, description="Requests at once of each caller.")
+    rate_limit_unknown: float = Field(
+        10, ge=0, description="Requests a second of an address that shows nobody; 0: all."
+    )
+    rate_burst_unknown: int = Field(200, ge=1, le=10**9, description="Such requests at once.")
+
     plan_timeout_s: float = Field(60.0, gt=0)
     max_plans: int = Field(8, gt=0, description="Plans that are waited for at the same time.")
     event_poll_s: float = Field(0.1, gt=0)

@@ -115,7 +115,7 @@ def main() -> None:
         server = subprocess.Popen(
             [sys.executable, "-m", "server", "api", "--port", str(chosen.port)],
             env={"PATH": os.environ["PATH"], "KITBAG_DATABASE_URL": url,
-                 "KITBAG_DATA": str(folder / "data")},
+                 "KITBAG_DATA": str(folder / "data"), "KITBAG_RATE_LIMIT": "0"},
         )  # fmt: skip
         try:
             wait_for(chosen.port)

@@ -29,6 +29,9 @@ class Embedded:
             "KITBAG_PUBLIC_HOST": f"127.0.0.1:{self.port}",
             "KITBAG_PUBLIC_URL": self.url,
             "KITBAG_LOCAL": "true",
+            # One user's own machine: this only stops a loop that went wild.
+            "KITBAG_RATE_LIMIT": "2000",
+            "KITBAG_RATE_BURST": "20000",
         }
         given = {key: value for key, value in self.environ.items() if key.startswith("KITBAG_")}
         merged = chosen | given

@@ -53,6 +53,17 @@ class Metrics:
             ("limit",),
             registry=self.registry,
         )
+        self.limited = Counter(
+            "kitbag_rate_limited",
+            "Requests that were refused because they were too many, by whose they were.",
+            ("by",),
+            registry=self.registry,
+        )
+        self.unchecked = Counter(
+            "kitbag_rate_unchecked",
+            "Requests that were let pass uncounted because Redis did not answer.",
+            registry=self.registry,
+        )
         self.registry.register(_Builds(engine))
         self.registry.register(_Messages(messages))
 

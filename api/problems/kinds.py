@@ -51,6 +51,7 @@ class Slug(StrEnum):
     BUILD_FAILED = "build-failed"
     LIMIT_EXCEEDED = "limit-exceeded"
     QUOTA_EXCEEDED = "quota-exceeded"
+    RATE_LIMITED = "rate-limited"
     IMAGE_FORBIDDEN = "image-forbidden"
     SPEC_REFUSED = "spec-refused"
     UNAVAILABLE = "unavailable"
@@ -105,6 +106,7 @@ KINDS: Mapping[Slug, Kind] = {
     Slug.BUILD_FAILED: Kind("A step of the build failed", 422),
     Slug.LIMIT_EXCEEDED: Kind("The build used too much", 422),
     Slug.QUOTA_EXCEEDED: Kind("That is more than you may use", 429),
+    Slug.RATE_LIMITED: Kind("Too many requests", 429),
     Slug.IMAGE_FORBIDDEN: Kind("An image of the Dockerfile is not allowed", 422),
     Slug.SPEC_REFUSED: Kind("The manifest can't be pinned", 422),
     Slug.UNAVAILABLE: Kind("A part of the service does not answer", 503),

@@ -1,0 +1,1 @@
+"""How often each caller may ask, counted by all replicas together."""
