@@ -66,6 +66,9 @@ class ApiSettings(BaseSettings):
     max_unpacked_bytes: int = Field(1024 * _MIB, gt=0)
     max_files: int = Field(10_000, gt=0)
     max_text_bytes: int = Field(_MIB, gt=0)
+    pull_days: float = Field(
+        14, gt=0, description="How long a pull request's environment lasts after its last push."
+    )
     max_hook_bytes: int = Field(25 * _MIB, gt=0, description="GitHub's own limit.")
     body_timeout_s: float = Field(60.0, gt=0)
 

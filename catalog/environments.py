@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import and_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, select, tuple_, update
 from sqlalchemy.orm import Session, contains_eager
 
 from catalog import names
@@ -100,6 +100,57 @@ def offered(session: Session) -> dict[str, Offered]:
         f"{namespace}/{name}": Offered(number, image, python)
         for namespace, name, number, image, python in found
     }
+
+
+def keep_until(session: Session, full_name: str, moment: datetime) -> Environment:
+    """The environment, made if there is none, which is of use until then and no longer expired.
+
+    Raises InvalidNameError.
+    """
+    environment = get_or_create(session, full_name)
+    environment.expires_at = moment
+    if environment.expired:
+        environment.expired = False
+        environment.updated_at = utcnow()
+    session.flush()
+    return environment
+
+
+def expire(session: Session, full_name: str) -> None:
+    """Its names stand for nothing from now on; nothing if there is no such environment."""
+    namespace, _, name = full_name.partition("/")
+    environment = _by_name(session, namespace, name)
+    if environment is not None and not environment.expired:
+        now = utcnow()
+        environment.expires_at, environment.expired, environment.updated_at = now, True, now
+        session.flush()
+
+
+def has_due(session: Session) -> bool:
+    """Whether `expire_due` would find anything; without a write lock."""
+    return session.scalar(select(Environment.id).where(_is_over()).limit(1)) is not None
+
+
+def expire_due(session: Session) -> Sequence[str]:
+    """Expire all whose time is over; their names."""
+    found = session.execute(
+        update(Environment)
+        .where(_is_over())
+        .values(expired=True, updated_at=utcnow())
+        .returning(Environment.namespace, Environment.name)
+        .execution_options(synchronize_session=False)
+    ).all()
+    return [f"{namespace}/{name}" for namespace, name in found]
+
+
+def expired(session: Session) -> Sequence[Environment]:
+    """Those that are expired, whose versions nobody can ask for by name."""
+    statement = select(Environment).where(Environment.expired).order_by(Environment.id)
+    return session.scalars(statement).all()
+
+
+def _is_over() -> ColumnElement[bool]:
+    return (Environment.expires_at <= utcnow()) & Environment.expired.is_(False)
 
 
 def search(

@@ -29,6 +29,12 @@ class EnvironmentNotFoundError(CatalogError):
     type = "environment-not-found"
 
 
+class EnvironmentExpiredError(CatalogError):
+    """The environment was of use for a while, and that is over."""
+
+    type = "environment-expired"
+
+
 class VersionNotFoundError(CatalogError):
     """The environment has no such version, or a commit prefix fits several."""
 

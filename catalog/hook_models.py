@@ -32,11 +32,11 @@ class CommitState(StrEnum):
 class Hook(Model):
     """A rule: pushes to `repository` build the environment, or others derived from its name.
 
-    `repository` is HOST/PATH in lower case, without .git; `url` is what is fetched. `branches`
-    lists {"pattern", "environment"}; the first that fits wins. `options` are what a build request
-    may hold beside source and environment. `generation` counts renewals of the secret, which is
-    kept nowhere: it follows from the server's key. `status_secret` names the operator's secret for
-    the forge's API.
+    `repository` is HOST/PATH in lower case, without .git; `url` is what is fetched. `branches` and
+    `tags` list {"pattern", "environment"}; the first that fits wins. `options` are what a build
+    request may hold beside source and environment. `generation` counts renewals of the secret,
+    which is kept nowhere: it follows from the server's key. `status_secret` names the operator's
+    secret for the forge's API.
     """
 
     __tablename__ = "hooks"
@@ -48,6 +48,7 @@ class Hook(Model):
     url: Mapped[str] = mapped_column(Text)
     subdir: Mapped[str | None] = mapped_column(Text)
     branches: Mapped[list[Json]]
+    tags: Mapped[list[Json]] = mapped_column(default=list)
     pulls: Mapped[bool] = mapped_column(Boolean, default=False)
     options: Mapped[Json] = mapped_column(default=dict)
     status_secret: Mapped[str | None] = mapped_column(String(63))
@@ -71,7 +72,7 @@ class Delivery(Model):
 
 
 class Head(Model):
-    """Where a branch or a pull request is, and what is built of it.
+    """Where a branch, a tag or a pull request is, and what is built of it.
 
     `wanted` is the commit that its environment should come to; `request` and the keys build it.
     `build_id` is the build under way or the last one, of the commit `building`, and `settled` says

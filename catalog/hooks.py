@@ -9,26 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Select, delete, select
 from sqlalchemy.orm import Session
 
-from catalog import builds, environments, statuses, versions
+from catalog import aliases, builds, environments, statuses, versions
 from catalog.build_models import Build
 from catalog.errors import EnvironmentNotFoundError, HookNotFoundError, VersionNotFoundError
-from catalog.hook_models import CommitAlias, CommitState, CommitStatus, Delivery, Head, Hook
+from catalog.hook_models import CommitState, CommitStatus, Delivery, Head, Hook
 from catalog.ids import new_id
 from catalog.models import Version, VersionRef
 from catalog.states import ACTIVE, ENDED, BuildState
 from catalog.text import storable
 from catalog.types import utcnow
-from catalog.upsert import insert_missing, insert_or_update
+from catalog.upsert import insert_missing
 
 _PUSHES_KEPT = 100
 _KEEP_DELIVERIES = timedelta(days=30)
 _AT_ONCE = 100
+TAGS = "refs/tags/"
 NEWEST = builds.Reuse(latest=True)
 
 
@@ -48,12 +49,16 @@ class Push:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """How the commit of a push is built: the environment, the request, and its keys."""
+    """How the commit of a push is built: the environment, the request, and its keys.
+
+    `keep_until` is when the environment expires, None for never.
+    """
 
     environment: str
     request: Mapping[str, Any]
     request_key: str
     reuse_key: str
+    keep_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +126,8 @@ def take(session: Session, hook: Hook, delivery: str, event: str, outcome: Outco
 
 def push(session: Session, hook: Hook, moved: Push, wanted: Wanted) -> Outcome:
     """Note where the branch is now, and begin a build of it unless one is under way."""
+    if wanted.keep_until is not None:
+        environments.keep_until(session, wanted.environment, wanted.keep_until)
     head = _head(session, hook, moved.ref, wanted.environment)
     known: list[list[str | None]] = list(head.pushes)  # type: ignore[arg-type]
     head.pushes = [*known, [moved.before, moved.after]][-_PUSHES_KEPT:]  # type: ignore[assignment]
@@ -133,7 +140,7 @@ def push(session: Session, hook: Hook, moved: Push, wanted: Wanted) -> Outcome:
     if moved.relevant is False and not under_way and head.wanted == moved.before:
         same = _same_version(session, head)
         if same is not None:
-            _alias(session, same, moved.after)
+            aliases.add_commit(session, same, moved.after)
             head.wanted = moved.after
             statuses.tell(session, hook, moved.after, CommitState.SUCCESS, _unchanged(same), None)
             return Outcome(f"Nothing that makes the environment changed: {_unchanged(same)}")
@@ -145,12 +152,58 @@ def push(session: Session, hook: Hook, moved: Push, wanted: Wanted) -> Outcome:
     return _begin(session, head)
 
 
+def tag(session: Session, hook: Hook, moved: Push, wanted: Wanted) -> Outcome:
+    """Let the tag's name stand for the version of its commit, once there is one.
+
+    That is built unless it was, or is being built for a branch.
+    """
+    called = moved.ref.removeprefix(TAGS)
+    head = _head(session, hook, moved.ref, wanted.environment)
+    if head.wanted == moved.after:
+        return Outcome(f"{called} is at {moved.after[:12]} already.", head.build_id)
+    head.environment, head.wanted = wanted.environment, moved.after
+    head.request, head.request_key = dict(wanted.request), wanted.request_key
+    head.reuse_key = wanted.reuse_key
+    if head.build_id is not None and not head.settled:
+        return Outcome(f"{moved.after[:12]} waits for the build of {moved.ref}.", head.build_id)
+    version = aliases.at_commit(session, wanted.environment, moved.after)
+    if version is not None:
+        aliases.point(session, version, called)
+        head.building, head.version = moved.after, version.number
+        return Outcome(f"{called} is {wanted.environment}:{version.number}.")
+    branch = _being_built(session, head)
+    if branch is None:
+        return _begin(session, head)
+    head.build_id, head.building, head.settled = branch.build_id, moved.after, False
+    return Outcome(f"{called} waits for the build of {branch.ref}.", head.build_id)
+
+
+def _being_built(session: Session, head: Head) -> Head | None:
+    """Another of the hook whose commit is the same, and is being built for the environment."""
+    return session.scalars(
+        select(Head)
+        .where(
+            Head.hook_id == head.hook_id,
+            Head.environment == head.environment,
+            Head.building == head.wanted,
+            Head.settled.is_(False),
+            Head.ref != head.ref,
+        )
+        .limit(1)
+    ).one_or_none()
+
+
 def forget(session: Session, hook: Hook, ref: str, branch: str | None) -> Outcome:
-    """The branch is gone: its name leads nowhere, its versions stay."""
+    """The branch or tag is gone: its name leads nowhere, its versions stay.
+
+    The environment of a pull request, which has no branch, expires.
+    """
     head = session.get(Head, (hook.id, ref))
     if head is None:
         return Outcome(f"{ref} was never built.")
-    if branch is not None:
+    if branch is None:
+        environments.expire(session, head.environment)
+    else:
         environment = environments.get(session, head.environment)
         session.execute(
             delete(VersionRef).where(
@@ -158,10 +211,20 @@ def forget(session: Session, hook: Hook, ref: str, branch: str | None) -> Outcom
             )
         )
         environments.touch(session, environment.id)
-    if head.build_id is not None and builds.get(session, head.build_id).state in ACTIVE:
+    if head.build_id is not None and _is_own(session, head):
         builds.request_cancel(session, head.build_id)
     session.delete(head)
+    if branch is None:
+        return Outcome(f"{ref} is forgotten, and {head.environment} has expired.")
     return Outcome(f"{ref} is forgotten; its versions stay.")
+
+
+def _is_own(session: Session, head: Head) -> bool:
+    """Whether its build is active, and not one of a branch that a tag waits for."""
+    build = builds.get(session, str(head.build_id))
+    return build.state in ACTIVE and (
+        not head.ref.startswith(TAGS) or build.request_key == head.request_key
+    )
 
 
 def has_ended(session: Session) -> bool:
@@ -190,11 +253,26 @@ def settle(session: Session) -> list[str]:
             head.version = build.version
         if head.building is not None:
             _report(session, head.hook, head.building, build)
+        if head.ref.startswith(TAGS) and not _named(session, head, build):
+            head.building = None  # the branch that it waited for was deleted
         if head.wanted != head.building:
             outcome = _begin(session, head)
             if outcome.created and outcome.build_id is not None:
                 begun.append(outcome.build_id)
     return begun
+
+
+def _named(session: Session, head: Head, build: Build) -> bool:
+    """Let a tag's name stand for what was built of its commit; False if somebody ended that.
+
+    A name that moved meanwhile is left to the build that follows.
+    """
+    if build.state is BuildState.CANCELLED:
+        return build.request_key == head.request_key or head.wanted != head.building
+    if build.state is BuildState.READY and head.wanted == head.building:
+        version = versions.find(session, head.environment, str(build.version))
+        aliases.point(session, version, head.ref.removeprefix(TAGS))
+    return True
 
 
 def _head(session: Session, hook: Hook, ref: str, environment: str) -> Head:
@@ -243,17 +321,6 @@ def _same_version(session: Session, head: Head) -> Version | None:
         return versions.find(session, head.environment, str(head.version))
     except (EnvironmentNotFoundError, VersionNotFoundError):
         return None
-
-
-def _alias(session: Session, version: Version, commit: str) -> None:
-    row = {
-        "environment_id": version.environment_id,
-        "commit": commit,
-        "version_id": version.id,
-    }
-    key = ("environment_id", "commit")
-    insert_or_update(session, CommitAlias, row, key=key, update=("version_id",))
-    environments.touch(session, version.environment_id)
 
 
 def _unchanged(version: Version) -> str:

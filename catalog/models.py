@@ -57,7 +57,9 @@ class Namespace(Model):
 class Environment(Model):
     """A named line of versions; `last_version` counts them, so numbers have no gaps.
 
-    Of one that is `offered` the newest version is in the list where notebooks start.
+    Of one that is `offered` the newest version is in the list where notebooks start. One that is of
+    use for a while, such as a pull request's, has an end, `expires_at`; once it is `expired` its
+    names stand for nothing, and its versions may go.
     """
 
     __tablename__ = "environments"
@@ -69,6 +71,8 @@ class Environment(Model):
     description: Mapped[str] = mapped_column(Text, default="")
     last_version: Mapped[int] = mapped_column(Integer, default=0)
     offered: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+    expires_at: Mapped[datetime | None] = mapped_column(index=True)
+    expired: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     updated_at: Mapped[datetime] = mapped_column(default=utcnow)
 
@@ -184,7 +188,7 @@ class VersionImage(Model):
 
 
 class VersionRef(Model):
-    """A git branch of the source, pointing at the newest version made from it.
+    """A git branch of the source, pointing at the newest version made from it; or a tag.
 
     Commits need no row: `Version.commit` is indexed, and a commit never moves.
     """

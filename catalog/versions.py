@@ -10,13 +10,13 @@ from dataclasses import dataclass, fields
 from sqlalchemy import Select, or_, select, update
 from sqlalchemy.orm import Session, selectinload, undefer
 
-from catalog import environments, holders, mirrors, packages, rollouts
-from catalog.errors import ImageNotFoundError, VersionNotFoundError
+from catalog import aliases, environments, holders, mirrors, packages, rollouts
+from catalog.errors import EnvironmentExpiredError, ImageNotFoundError, VersionNotFoundError
 from catalog.hook_models import CommitAlias
 from catalog.models import Environment, Json, Lock, Version, VersionImage, VersionRef
 from catalog.text import storable
 from catalog.types import utcnow
-from catalog.upsert import insert_missing, insert_or_update
+from catalog.upsert import insert_missing
 
 LATEST = "latest"
 _COMMIT_PREFIX = re.compile(r"[0-9a-f]{7,64}")
@@ -115,18 +115,7 @@ def add(
     session.flush()
     holders.keep(session, version)
     for branch in facts.branches:
-        insert_or_update(
-            session,
-            VersionRef,
-            {
-                "environment_id": environment_id,
-                "name": storable(branch),
-                "version_id": version.id,
-                "moved_at": utcnow(),
-            },
-            key=("environment_id", "name"),
-            update=("version_id", "moved_at"),
-        )
+        aliases.point(session, version, branch)
     rollouts.plan(session, version)
     session.refresh(version, ["environment", "refs"])
     mirrors.plan(session, version)
@@ -297,9 +286,18 @@ def history(
 
 
 def resolve(session: Session, name: str) -> Version:
-    """The version that NAMESPACE/NAME[:VERSION] means; raises like `find`."""
+    """The version that NAMESPACE/NAME[:VERSION] means.
+
+    Raises like `find`, and EnvironmentExpiredError.
+    """
     full_name, _, wanted = storable(name).partition(":")
-    return find(session, full_name, wanted or LATEST)
+    found = find(session, full_name, wanted or LATEST)
+    if found.environment.expired:
+        raise EnvironmentExpiredError(
+            f"{found.environment.full_name} has expired: its pull request was closed, or had no"
+            " push for long; push to it, open it again, or name another environment."
+        )
+    return found
 
 
 def is_built(session: Session, digest: str) -> bool:

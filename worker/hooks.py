@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import httpx
 
-from catalog import hooks, statuses
+from catalog import environments, hooks, statuses
 from catalog.engine import reading, writing
 from catalog.hook_models import CommitState, CommitStatus, Forge
 from catalog.types import utcnow
@@ -44,6 +44,16 @@ def settle(kit: Services) -> list[str]:
             return []
     with writing(kit.engine) as session:
         return hooks.settle(session)
+
+
+def expire(kit: Services) -> None:
+    """Let the names of environments whose time is over stand for nothing."""
+    with reading(kit.engine) as session:
+        if not environments.has_due(session):
+            return
+    with writing(kit.engine) as session:
+        for name in environments.expire_due(session):
+            log.info("%s has expired", name)
 
 
 def report(kit: Services) -> None:

@@ -72,6 +72,7 @@ def follow_up() -> None:
     try:
         for begun in hooks.settle(kit):
             queue.enqueue_build(begun)
+        hooks.expire(kit)
         hooks.report(kit)
     except Exception:  # a build that is ended must not look as if it failed
         log.exception("webhooks are followed up later")

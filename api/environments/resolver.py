@@ -160,7 +160,10 @@ async def many(resolver: Resolver, who: Principal, asked: ResolveMany) -> list[R
 
     async def one(name: str) -> ResolvedName:
         try:
-            found = await resolver.resolve(who, name, asked.accelerator)
+            if asked.target is None:
+                found = await resolver.resolve(who, name, asked.accelerator)
+            else:
+                found = await resolver.near(who, name, asked.accelerator, asked.target)
         except CatalogError as error:
             told = ProblemError(slug_of(error.type), str(error)).as_problem()
             return ResolvedName(name=name, problem=told)

@@ -133,6 +133,10 @@ class EnvironmentOut(BaseModel):
     latest: VersionOut | None
     versions: int
     offered: bool = Field(description="Whether its newest version is offered by the launcher.")
+    expires_at: datetime | None = Field(
+        description="When its names stand for nothing any more; null: never."
+    )
+    expired: bool = Field(description="Whether they do so already.")
     created_at: datetime
     updated_at: datetime
 
@@ -145,6 +149,8 @@ class EnvironmentOut(BaseModel):
             latest=None if latest is None else VersionOut.of(latest),
             versions=environment.last_version,
             offered=environment.offered,
+            expires_at=environment.expires_at,
+            expired=environment.expired,
             created_at=environment.created_at,
             updated_at=environment.updated_at,
         )
@@ -284,6 +290,9 @@ class ResolveMany(BaseModel):
     )
     accelerator: str | None = Field(
         None, min_length=1, max_length=16, description="Of several images, the one for this."
+    )
+    target: str | None = Field(
+        None, min_length=1, max_length=63, description="The target that pulls it; here by default."
     )
 
 

@@ -27,6 +27,15 @@ class Pushed:
 
 
 @dataclass(frozen=True, slots=True)
+class Tagged:
+    """A tag came, moved or went: the commit that it stands for, None where there is none now."""
+
+    repositories: frozenset[str]
+    tag: str
+    commit: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Proposed:
     """A pull or merge request: its newest commit, or that it was closed."""
 
@@ -39,12 +48,12 @@ class Proposed:
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """Nothing that is built: a ping, a tag, a comment; `told` says what, for the answer."""
+    """Nothing that is built: a ping, a comment; `told` says what, for the answer."""
 
     told: str
 
 
-Event = Pushed | Proposed | Other
+Event = Pushed | Tagged | Proposed | Other
 
 
 class UnreadableError(Exception):
@@ -84,12 +93,11 @@ def commit_of(text: str | None) -> str | None:
     return text
 
 
-def branch_of(ref: str) -> str | None:
-    """The branch that a full ref names; None for a tag. Raises UnreadableError."""
+def name_of(ref: str) -> tuple[str, bool]:
+    """The branch or tag that a full ref names, and whether it is a tag. Raises UnreadableError."""
     if len(ref) > MAX_REF_CHARS:
         raise UnreadableError(f"the ref is longer than {MAX_REF_CHARS} characters")
-    if ref.startswith("refs/heads/") and len(ref) > len("refs/heads/"):
-        return ref.removeprefix("refs/heads/")
-    if ref.startswith("refs/tags/"):
-        return None
+    for start, is_tag in (("refs/heads/", False), ("refs/tags/", True)):
+        if ref.startswith(start) and len(ref) > len(start):
+            return ref.removeprefix(start), is_tag
     raise UnreadableError("the ref is neither a branch nor a tag")

@@ -65,6 +65,15 @@ DIALECTS: Mapping[Forge, Dialect] = {
 }
 
 
+def may_be_signed(forge: Forge, headers: Headers, secret: str) -> bool:
+    """What the headers alone say: GitLab's secret is in one, of the others a signature must be."""
+    dialect = DIALECTS[forge]
+    if dialect.token is not None:
+        return _same(headers.get(dialect.token, ""), secret)
+    shown = headers.get(str(dialect.signature), "")
+    return len(shown) == len(dialect.prefix) + hashlib.sha256().digest_size * 2
+
+
 def is_signed(forge: Forge, headers: Headers, body: bytes, secret: str) -> bool:
     """Whether who sent the body knows the secret; compared in constant time."""
     dialect = DIALECTS[forge]

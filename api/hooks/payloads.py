@@ -12,8 +12,9 @@ from api.hooks.event import (
     Other,
     Proposed,
     Pushed,
-    branch_of,
+    Tagged,
     commit_of,
+    name_of,
     repositories_of,
 )
 
@@ -76,6 +77,10 @@ class _Repository(_Told):
         return repositories_of(self.html_url and f"{self.html_url}/", self.clone_url, self.ssh_url)
 
 
+class _Id(_Told):
+    id: Sha
+
+
 class _GitHubPush(_Told):
     ref: Ref
     before: Sha
@@ -83,6 +88,7 @@ class _GitHubPush(_Told):
     forced: bool = False
     commits: _Commits | None = None
     total_commits: int | None = None
+    head_commit: _Id | None = None
     repository: _Repository
 
 
@@ -123,9 +129,11 @@ def gitea(name: str, payload: Any) -> Events:  # noqa: ANN401 # JSON
 
 
 def _pushed(told: _GitHubPush) -> Event:
-    branch = branch_of(told.ref)
-    if branch is None:
-        return Other("Tags are not built.")
+    name, is_tag = name_of(told.ref)
+    if is_tag:
+        # Of an annotated tag `after` is the tag, which stands for this commit.
+        commit = told.head_commit.id if told.head_commit and commit_of(told.after) else told.after
+        return Tagged(told.repository.names, name, commit_of(commit))
     commits = told.commits
     # A forced push does not list what it took away.
     whole = commits is not None and not told.forced and len(commits) < _MOST_COMMITS
@@ -133,7 +141,7 @@ def _pushed(told: _GitHubPush) -> Event:
         whole = whole and told.total_commits <= len(commits)
     return Pushed(
         told.repository.names,
-        branch,
+        name,
         commit_of(told.before),
         commit_of(told.after),
         _files(commits or ()) if whole else None,
@@ -166,11 +174,8 @@ class _GitLabPush(_Told):
     after: Sha
     commits: _Commits = Field(default_factory=list)
     total_commits_count: int = 0
+    checkout_sha: Sha | None = None
     project: _GitLabProject
-
-
-class _LastCommit(_Told):
-    id: Sha
 
 
 class _GitLabRequest(_Told):
@@ -178,7 +183,7 @@ class _GitLabRequest(_Told):
     action: str = Field("", max_length=64)
     source_project_id: int | None = None
     target_project_id: int | None = None
-    last_commit: _LastCommit
+    last_commit: _Id
     oldrev: Sha | None = None
 
 
@@ -188,8 +193,8 @@ class _GitLabMerge(_Told):
 
 
 def gitlab(name: str, payload: Any) -> Events:  # noqa: ANN401 # JSON
-    """GitLab's Push Hook and Merge Request Hook."""
-    if name == "Push Hook":
+    """GitLab's Push Hook, Tag Push Hook and Merge Request Hook."""
+    if name in ("Push Hook", "Tag Push Hook"):
         return (_gitlab_pushed(_GitLabPush.model_validate(payload)),)
     if name == "Merge Request Hook":
         return (_gitlab_proposed(_GitLabMerge.model_validate(payload)),)
@@ -197,14 +202,15 @@ def gitlab(name: str, payload: Any) -> Events:  # noqa: ANN401 # JSON
 
 
 def _gitlab_pushed(push: _GitLabPush) -> Event:
-    branch = branch_of(push.ref)
-    if branch is None:
-        return Other("Tags are not built.")
+    ref, is_tag = name_of(push.ref)
+    if is_tag:
+        commit = push.checkout_sha if commit_of(push.after) else None
+        return Tagged(push.project.names, ref, commit_of(commit or push.after))
     # It lists at most twenty commits of a push.
     whole = 0 < push.total_commits_count <= len(push.commits)
     return Pushed(
         push.project.names,
-        branch,
+        ref,
         commit_of(push.before),
         commit_of(push.after),
         _files(push.commits) if whole else None,
@@ -290,9 +296,9 @@ def bitbucket(name: str, payload: Any) -> Events:  # noqa: ANN401 # JSON
     """Bitbucket Cloud's repo:push and pullrequest:…; it does not say which files changed."""
     if name == "repo:push":
         told = _BitbucketPush.model_validate(payload)
-        moved = [change for change in told.push.changes if _is_branch(change)]
+        moved = [change for change in told.push.changes if _kind(change) is not None]
         if not moved:
-            return (Other("Tags are not built."),)
+            return (Other("Nothing of that is built."),)
         return tuple(_bitbucket_pushed(told.repository.names, change) for change in moved)
     if name in (*_BITBUCKET_OPEN, *_BITBUCKET_CLOSED):
         asked = _BitbucketPull.model_validate(payload)
@@ -308,16 +314,17 @@ def bitbucket(name: str, payload: Any) -> Events:  # noqa: ANN401 # JSON
 def _bitbucket_pushed(names: frozenset[str], change: _Change) -> Event:
     place = change.new or change.old
     assert place is not None
-    branch = branch_of(f"refs/heads/{place.name}")
-    assert branch is not None
+    name, is_tag = name_of(f"refs/{_kind(change)}/{place.name}")
     before = commit_of(change.old.target.hash if change.old else None)
     after = commit_of(change.new.target.hash if change.new else None)
-    return Pushed(names, branch, before, after, None)
+    return Tagged(names, name, after) if is_tag else Pushed(names, name, before, after, None)
 
 
-def _is_branch(change: _Change) -> bool:
+def _kind(change: _Change) -> str | None:
+    """The folder of refs that it is about, if it is one."""
     place = change.new or change.old
-    return place is not None and place.type in ("branch", "named_branch")
+    kinds = {"branch": "heads", "named_branch": "heads", "tag": "tags"}
+    return None if place is None else kinds.get(place.type)
 
 
 def _passed_over(name: str) -> Event:

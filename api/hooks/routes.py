@@ -42,10 +42,11 @@ async def deliver(
     The answer comes at once; builds go on by themselves. The same delivery again is answered as
     before and does nothing.
     """
+    # Nobody who knows no secret makes the server take in a large body.
+    known = (services.engine, services.settings, forge, hook, request.headers)
+    await run_in_threadpool(service.admit, *known)
     body = await request.body()
-    taken = await run_in_threadpool(
-        service.receive, services.engine, services.settings, forge, hook, request.headers, body
-    )
+    taken = await run_in_threadpool(service.receive, *known, body)
     for build_id in () if taken.duplicate else taken.builds:
         tasks.add_task(building.tell, services.queue, services.tell_slots, build_id)
     return taken

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import PurePosixPath
 
 from catalog import names
 from catalog.hook_models import Hook
+from catalog.models import Json
 
 CONFIG_DIRS = (".binder", "binder")
 # What a source is detected by, what that may include, and what is run at build time.
@@ -28,10 +29,19 @@ def environment_of_branch(hook: Hook, branch: str) -> str | None:
 
     `{branch}` in a rule's environment stands for the branch, made a valid name.
     """
-    for rule in hook.branches:
-        if fnmatch.fnmatchcase(branch, str(rule["pattern"])):
+    return _by_rule(hook.branches, branch, "{branch}")
+
+
+def environment_of_tag(hook: Hook, tag: str) -> str | None:
+    """The environment that has the tag's name for a version; None if no rule is for it."""
+    return _by_rule(hook.tags, tag, "{tag}")
+
+
+def _by_rule(rules: Sequence[Json], name: str, hole: str) -> str | None:
+    for rule in rules:
+        if fnmatch.fnmatchcase(name, str(rule["pattern"])):
             template = str(rule["environment"])
-            return _valid(template.replace("{branch}", names.derived(branch) or "branch"))
+            return _valid(template.replace(hole, names.derived(name) or hole.strip("{}")))
     return None
 
 

@@ -28,6 +28,19 @@ class BranchRule(BaseModel):
     )
 
 
+class TagRule(BaseModel):
+    """Tags that fit the pattern are names of the environment's versions."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    pattern: Annotated[Text, StringConstraints(min_length=1, max_length=255)] = Field(
+        description="A tag, or a pattern of `*`, `?` and `[…]`, which match slashes too."
+    )
+    environment: _Environment | None = Field(
+        None, description="NAMESPACE/NAME, where `{tag}` stands for the tag; the hook's own."
+    )
+
+
 class Options(Choices):
     """What the builds are asked for, beside their source."""
 
@@ -51,6 +64,9 @@ class NewHook(BaseModel):
         min_length=1,
         max_length=20,
     )
+    tags: list[TagRule] = Field(
+        default_factory=list, max_length=20, description="Tags that are built; none by default."
+    )
     pulls: bool = Field(False, description="Build pull requests of the repository's own branches.")
     options: Options = Options()
     status_secret: (
@@ -67,6 +83,7 @@ class HookOut(BaseModel):
     url: str
     subdir: str | None
     branches: list[BranchRule]
+    tags: list[TagRule]
     pulls: bool
     options: dict[str, Any]
     status_secret: str | None
@@ -83,6 +100,7 @@ class HookOut(BaseModel):
             url=hook.url,
             subdir=hook.subdir,
             branches=[BranchRule.model_validate(rule) for rule in hook.branches],
+            tags=[TagRule.model_validate(rule) for rule in hook.tags],
             pulls=hook.pulls,
             options=dict(hook.options),
             status_secret=hook.status_secret,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
@@ -16,15 +18,32 @@ from api.auth.principal import Principal, Role
 from api.builds.normal import keys, normalise
 from api.builds.request import BuildRequest, checked_name
 from api.hooks import forges, rules
-from api.hooks.event import Event, Other, Proposed, Pushed, UnreadableError, repository_of
+from api.hooks.event import (
+    Event,
+    Other,
+    Proposed,
+    Pushed,
+    Tagged,
+    UnreadableError,
+    repository_of,
+)
 from api.hooks.keys import secret_of
-from api.hooks.schemas import HookList, HookOut, HookWithSecret, NewHook, Taken
+from api.hooks.schemas import (
+    BranchRule,
+    HookList,
+    HookOut,
+    HookWithSecret,
+    NewHook,
+    TagRule,
+    Taken,
+)
 from api.problems import ProblemError, Slug
 from api.settings import ApiSettings
 from catalog import builds, hooks, names
 from catalog.engine import reading, writing
 from catalog.hook_models import Forge, Head, Hook
 from catalog.hooks import Outcome, Push, Wanted
+from catalog.types import utcnow
 
 _BINDER = "binder"
 
@@ -42,17 +61,8 @@ def add(
             Slug.GIT_REFUSED,
             "That is no git URL that is fetched from; give one such as https://HOST/OWNER/REPO.",
         )
-    branches = []
-    for rule in asked.branches:
-        target = rule.environment or environment
-        namespace, _ = names.split(target.replace("{branch}", "branch"))
-        if "{" in target.partition("/")[0]:
-            raise ProblemError(
-                Slug.INVALID_REQUEST,
-                "A branch may name the environment, not its namespace; write NS/…{branch}….",
-            )
-        who.require(Role.MAINTAINER, namespace)
-        branches.append({"pattern": rule.pattern, "environment": target})
+    branches = [_rule(who, rule, environment, "branch") for rule in asked.branches]
+    tags = [_rule(who, rule, environment, "tag") for rule in asked.tags]
     try:
         subdir = checked_name(asked.subdir) if asked.subdir else None
     except ValueError as error:
@@ -66,12 +76,26 @@ def add(
             url=asked.url.strip(),
             subdir=subdir,
             branches=branches,
+            tags=tags,
             pulls=asked.pulls,
             options=asked.options.model_dump(mode="json", exclude_none=True, exclude_defaults=True),
             status_secret=asked.status_secret,
         )
         _wanted(session, hook, environment, "0" * 40, None)  # a request that can't be is told now
         return HookWithSecret(**HookOut.of(hook).model_dump(), secret=secret_of(settings, hook))
+
+
+def _rule(who: Principal, rule: BranchRule | TagRule, own: str, hole: str) -> dict[str, str]:
+    """The rule as the catalog keeps it; raises ProblemError for what `who` may not have built."""
+    target = rule.environment or own
+    namespace, _ = names.split(target.replace(f"{{{hole}}}", hole))
+    if "{" in target.partition("/")[0]:
+        raise ProblemError(
+            Slug.INVALID_REQUEST,
+            f"A {hole} may name the environment, not its namespace; write NS/…{{{hole}}}….",
+        )
+    who.require(Role.MAINTAINER, namespace)
+    return {"pattern": rule.pattern, "environment": target}
 
 
 def listed(engine: Engine, environment: str) -> HookList:
@@ -104,6 +128,29 @@ def remove(engine: Engine, environment: str, hook_id: str) -> HookOut:
     return known
 
 
+def admit(
+    engine: Engine, settings: ApiSettings, forge: Forge, hook_id: str, headers: Mapping[str, str]
+) -> None:
+    """Refuse, before its body is read, a delivery that could not be taken whatever is in it.
+
+    Raises HookNotFoundError, and ProblemError for one that is sent by another forge or shows
+    nothing that could prove where it is from.
+    """
+    with reading(engine) as session:
+        hook = hooks.get(session, hook_id)
+        secret = secret_of(settings, hook)
+    if hook.forge != forge or not forges.may_be_signed(forge, headers, secret):
+        raise _unsigned()
+
+
+def _unsigned() -> ProblemError:
+    return ProblemError(
+        Slug.UNAUTHORIZED,
+        "The delivery is not signed with this webhook's secret; copy it again from "
+        "`kitbag hook show`.",
+    )
+
+
 def receive(
     engine: Engine,
     settings: ApiSettings,
@@ -120,11 +167,7 @@ def receive(
         hook = hooks.get(session, hook_id)
         secret = secret_of(settings, hook)
     if hook.forge != forge or not forges.is_signed(forge, headers, body, secret):
-        raise ProblemError(
-            Slug.UNAUTHORIZED,
-            "The delivery is not signed with this webhook's secret; copy it again from "
-            "`kitbag hook show`.",
-        )
+        raise _unsigned()
     delivery = forges.delivery_of(forge, headers, body)
     name = forges.event_name(forge, headers)
     with reading(engine) as session:
@@ -142,7 +185,7 @@ def receive(
         ) from error
     try:
         with writing(engine) as session:
-            return _take(session, hook_id, delivery, name, events)
+            return _take(session, settings, hook_id, delivery, name, events)
     except IntegrityError:  # the same delivery at the same time: the other one took it
         with reading(engine) as session:
             taken = hooks.taken_before(session, hook_id, delivery)
@@ -159,10 +202,15 @@ def _again(outcome: Mapping[str, Any]) -> Taken:
 
 
 def _take(
-    session: Session, hook_id: str, delivery: str, name: str, events: Sequence[Event]
+    session: Session,
+    settings: ApiSettings,
+    hook_id: str,
+    delivery: str,
+    name: str,
+    events: Sequence[Event],
 ) -> Taken:
     hook = hooks.get(session, hook_id)
-    outcomes = [_handle(session, hook, event) for event in events]
+    outcomes = [_handle(session, settings, hook, event) for event in events]
     last = next((each for each in reversed(outcomes) if each.build_id), outcomes[-1])
     hooks.take(session, hook, delivery, name, last)
     return Taken(
@@ -171,7 +219,7 @@ def _take(
     )
 
 
-def _handle(session: Session, hook: Hook, event: Event) -> Outcome:
+def _handle(session: Session, settings: ApiSettings, hook: Hook, event: Event) -> Outcome:
     if isinstance(event, Other):
         return Outcome(event.told)
     if hook.repository not in event.repositories:
@@ -181,7 +229,9 @@ def _handle(session: Session, hook: Hook, event: Event) -> Outcome:
             "make one for that with `kitbag hook add`.",
         )
     if isinstance(event, Proposed):
-        return _proposed(session, hook, event)
+        return _proposed(session, settings, hook, event)
+    if isinstance(event, Tagged):
+        return _tagged(session, hook, event)
     return _pushed(session, hook, event)
 
 
@@ -200,7 +250,18 @@ def _pushed(session: Session, hook: Hook, event: Pushed) -> Outcome:
     return hooks.push(session, hook, moved, wanted)
 
 
-def _proposed(session: Session, hook: Hook, event: Proposed) -> Outcome:
+def _tagged(session: Session, hook: Hook, event: Tagged) -> Outcome:
+    ref = f"{hooks.TAGS}{event.tag}"
+    if event.commit is None:
+        return hooks.forget(session, hook, ref, event.tag)
+    environment = rules.environment_of_tag(hook, event.tag)
+    if environment is None:
+        return Outcome(f"No rule is for the tag {event.tag[:80]}.")
+    wanted = _wanted(session, hook, environment, event.commit, event.tag)
+    return hooks.tag(session, hook, Push(ref, None, None, event.commit), wanted)
+
+
+def _proposed(session: Session, settings: ApiSettings, hook: Hook, event: Proposed) -> Outcome:
     ref = f"pull/{event.number}"
     if event.closed:
         return hooks.forget(session, hook, ref, None)
@@ -210,7 +271,10 @@ def _proposed(session: Session, hook: Hook, event: Proposed) -> Outcome:
         # Its author may be anybody, and a build may use the namespace's secrets.
         return Outcome(f"{event.number} comes from a fork, and those are not built.")
     environment = rules.environment_of_pull(hook, event.number)
-    wanted = _wanted(session, hook, environment, event.commit, None)
+    wanted = replace(
+        _wanted(session, hook, environment, event.commit, None),
+        keep_until=utcnow() + timedelta(days=settings.pull_days),
+    )
     return hooks.push(session, hook, Push(ref, None, None, event.commit), wanted)
 
 

@@ -15,6 +15,7 @@ class Slug(StrEnum):
     INVALID_REQUEST = "invalid-request"
     NOT_FOUND = "not-found"
     ENVIRONMENT_NOT_FOUND = "environment-not-found"
+    ENVIRONMENT_EXPIRED = "environment-expired"
     VERSION_NOT_FOUND = "version-not-found"
     IMAGE_NOT_FOUND = "image-not-found"
     TARGET_NOT_FOUND = "target-not-found"
@@ -70,6 +71,7 @@ KINDS: Mapping[Slug, Kind] = {
     Slug.INVALID_REQUEST: Kind("The request is not valid", 422),
     Slug.NOT_FOUND: Kind("There is nothing at this address", 404),
     Slug.ENVIRONMENT_NOT_FOUND: Kind("There is no such environment", 404),
+    Slug.ENVIRONMENT_EXPIRED: Kind("The environment was for a while, and that is over", 410),
     Slug.VERSION_NOT_FOUND: Kind("There is no such version", 404),
     Slug.IMAGE_NOT_FOUND: Kind("The version has no such image", 404),
     Slug.TARGET_NOT_FOUND: Kind("There is no such target", 404),

@@ -18,7 +18,8 @@ FORGES = ("github", "gitlab", "gitea", "bitbucket")
 # What to choose in the forge, beside the address and the secret.
 EVENTS = {
     "github": "content type application/json; events: pushes, and pull requests if they are built",
-    "gitlab": "the secret token; triggers: push events, and merge request events if they are built",
+    "gitlab": "the secret token; triggers: push events, and tag push and merge request events if "
+    "they are built",
     "gitea": "POST, application/json; events: push, and pull request if they are built",
     "bitbucket": "triggers: repository push, and pull request created, updated, merged, declined "
     "if they are built",
@@ -34,6 +35,7 @@ class Hook:
     forge: str
     repository: str
     branches: tuple[str, ...]
+    tags: tuple[str, ...]
     pulls: bool
     url: str
     secret: str | None = field(repr=False)
@@ -54,6 +56,7 @@ class Hooks:
         forge: str,
         *,
         branches: Sequence[str] = (),
+        tags: Sequence[str] = (),
         subdir: str | None = None,
         pulls: bool = False,
         accelerator: str | None = None,
@@ -63,15 +66,13 @@ class Hooks:
         """Let pushes to the repository build the environment.
 
         A branch is a name or a pattern, `release/*` or `release/*=NS/NAME-{branch}`: those that fit
-        build that other environment.
+        build that other environment. A tag is written alike, with {tag}, and becomes a name of the
+        version of its commit.
         """
-        rules = []
-        for branch in branches:
-            pattern, _, target = branch.partition("=")
-            rules.append({"pattern": pattern, "environment": target or None})
         chosen: dict[str, Any] = {
             "subdir": subdir,
-            "branches": rules,
+            "branches": [_rule(branch) for branch in branches],
+            "tags": [_rule(tag) for tag in tags],
             "options": _given(accelerator=accelerator, python=python),
             "status_secret": status_secret,
         }
@@ -101,11 +102,18 @@ class Hooks:
             forge=str(data["forge"]),
             repository=str(data["url"]),
             branches=tuple(_written(rule, str(data["environment"])) for rule in data["branches"]),
+            tags=tuple(_written(rule, str(data["environment"])) for rule in data["tags"]),
             pulls=bool(data["pulls"]),
             url=self._server + str(data["path"]),
             secret=data.get("secret"),
             json=data,
         )
+
+
+def _rule(text: str) -> dict[str, str | None]:
+    """The rule that PATTERN[=NS/NAME] is."""
+    pattern, _, target = text.partition("=")
+    return {"pattern": pattern, "environment": target or None}
 
 
 def _written(rule: Json, own: str) -> str:

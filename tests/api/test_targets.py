@@ -115,6 +115,19 @@ def test_why_a_copy_failed_is_said_and_shown(both, problem):
     assert shown["due_at"] and shown["copied_bytes"] == 7
 
 
+def test_many_names_are_resolved_at_a_target_by_one_request(both):
+    asked = {"names": ["alice/gan", "alice/none", "alice/gan:1"], "target": "gcp"}
+    waiting = both.http.post("/v1/resolve", json=asked).json()["items"]
+    assert waiting[0]["problem"]["type"].endswith("/not-mirrored")
+    copied(both)
+    first, second, third = both.http.post("/v1/resolve", json=asked).json()["items"]
+    assert first["resolved"]["image"].startswith("near.example/kit/alice/gan@sha256:")
+    assert first["resolved"]["target"] == "gcp" and third["resolved"]["version"] == 1
+    assert second["problem"]["type"].endswith("/environment-not-found")
+    nowhere = both.http.post("/v1/resolve", json=asked | {"target": "mars"}).json()["items"]
+    assert nowhere[0]["problem"]["type"].endswith("/target-not-found")
+
+
 def test_an_unknown_target_is_a_sentence_that_names_those_there_are(both, problem):
     told = problem(resolve(both, target="aws"), 404, "target-not-found")
     assert "it has gcp" in told["detail"]

@@ -332,6 +332,14 @@ def test_lists_reach_the_worker_as_it_reads_them(
     assert (settings.heartbeat_s, settings.lease_s) == (1.5, 30)
 
 
+def test_the_target_of_the_cluster_reaches_whoever_names_images_there(render: Render) -> None:
+    for part in ("-api", "-worker"):
+        given = variables_of(only(render(of="everything"), "Deployment", part))
+        assert given["KITBAG_CLUSTER_TARGET"] == "gcp"
+        given = variables_of(only(render(), "Deployment", part))
+        assert "KITBAG_CLUSTER_TARGET" not in given
+
+
 def variables_of(worker: Object) -> dict[str, str]:
     """The variables of a worker that have a value of their own."""
     given = worker["spec"]["template"]["spec"]["containers"][0]["env"]

@@ -36,6 +36,13 @@ def test_ls_shows_rules_as_they_are_given_and_no_secret(kitbag, server, made):
     assert secret not in listed and secret not in json.dumps(hook)
 
 
+def test_tags_are_listed_as_they_are_given(kitbag, server):
+    asked = ("hook", "add", "env/tagged", URL, "--forge", "gitlab", "--tag", "v*")
+    done = kitbag(*asked, "--tag", "r*=env/r-{tag}", env=server.env)
+    assert done.returncode == 0, done.stderr
+    assert "v* r*=env/r-{tag}" in kitbag("hook", "ls", "env/tagged", env=server.env).stdout
+
+
 def test_renew_prints_another_secret(kitbag, server, made):
     done, hook = made
     renewed = kitbag("hook", "renew", "env/hooked", hook["id"], env=server.env)

@@ -62,6 +62,28 @@ def github_pull(number: int, sha: str, action: str = "opened", fork: bool = Fals
     }
 
 
+def github_tag(tag: str, before: str, after: str, head: str | None = None) -> Any:
+    """`after` is the tag object of an annotated tag; `head` the commit that it stands for."""
+    name, payload = github_push(before, after)
+    more = {"ref": f"refs/tags/{tag}", "head_commit": head and {"id": head}, "commits": []}
+    return name, payload | more
+
+
+def gitlab_tag(tag: str, before: str, after: str, head: str | None = None) -> Any:
+    _, payload = gitlab_push(before, after)
+    more = {"object_kind": "tag_push", "ref": f"refs/tags/{tag}", "checkout_sha": head}
+    return "Tag Push Hook", payload | more | {"commits": [], "total_commits_count": 0}
+
+
+def bitbucket_tag(tag: str, before: str | None, after: str | None) -> Any:
+    name, payload = bitbucket_push((before, after), branch=tag)
+    for change in payload["push"]["changes"]:
+        for side in ("old", "new"):
+            if change[side]:
+                change[side]["type"] = "tag"
+    return name, payload
+
+
 def gitlab_push(before: str, after: str, *files: str, total: int = 1) -> Any:
     return "Push Hook", {
         "object_kind": "push",

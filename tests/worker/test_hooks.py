@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 from rig.http import QuietHandler, serve
-from sqlalchemy import update
+from sqlalchemy import func, select, update
 
-from catalog import hooks, statuses
+from catalog import environments, hooks, statuses
 from catalog.engine import writing
 from catalog.hook_models import CommitState, CommitStatus, Hook
 from catalog.hooks import Push, Wanted
@@ -164,21 +164,56 @@ def test_a_commit_that_can_not_be_built_fails_with_the_reason(
     assert len(body["description"]) <= 140
 
 
-def test_a_forge_that_fails_for_an_hour_is_told_in_the_end_and_of_the_end_alone(
-    site: Site, forge: ForgeServer, caplog: pytest.LogCaptureFixture
+class Clock:
+    """The time of the statuses, which a test moves."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.began = self.now = utcnow()
+        for module in (statuses, following):
+            monkeypatch.setattr(module, "utcnow", lambda: self.now)
+
+    def run(self, site: Site, until: Callable[[timedelta], bool]) -> None:
+        """Sweep whenever something is due, until that is so or nothing is to be told any more."""
+        while not until(self.now - self.began):
+            with writing(site.engine) as session:
+                waiting = select(func.min(CommitStatus.next_at))
+                due = session.scalar(waiting)
+            if due is None:
+                return
+            self.now = max(self.now, due)
+            following.report(site.kit)
+
+
+def test_a_forge_that_fails_for_an_hour_hears_the_end_alone_within_the_next_half_hour(
+    site: Site, forge: ForgeServer, caplog: pytest.LogCaptureFixture, monkeypatch: Any
 ) -> None:
-    forge.refusing = 12
+    clock = Clock(monkeypatch)
+    forge.refusing = 10**9
     build_id = push(site, add(site), None, A, "one")
     following.report(site.kit)
     assert build_id is not None
     build(site, build_id)
     following.settle(site.kit)
     with caplog.at_level(logging.DEBUG):
-        for _ in range(14):
-            due_now(site)
-            following.report(site.kit)
+        clock.run(site, lambda passed: passed > timedelta(hours=1))
+        tried = 10**9 - forge.refusing
+        forge.refusing = 0
+        clock.run(site, lambda _: False)
     assert [body["state"] for _, _, body in forge.told] == ["success"]
+    assert clock.now - clock.began < timedelta(hours=1, minutes=31 + 30)
+    assert tried < 20
     assert TOKEN not in caplog.text
+
+
+def test_a_forge_that_never_answers_is_given_up_after_three_days(
+    site: Site, forge: ForgeServer, monkeypatch: Any
+) -> None:
+    clock = Clock(monkeypatch)
+    forge.refusing = 10**9
+    push(site, add(site), None, A, "one")
+    clock.run(site, lambda _: False)
+    assert timedelta(days=3) < clock.now - clock.began < timedelta(days=3, hours=1)
+    assert forge.told == []
 
 
 def test_waits_between_tries_grow(site: Site, forge: ForgeServer) -> None:
@@ -221,6 +256,19 @@ def test_a_namespace_that_may_not_use_the_secret_sends_nothing(
     assert forge.told == []
 
 
+def test_the_sweep_expires_environments_whose_time_is_over(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "services", lambda: site.kit)
+    with writing(site.engine) as session:
+        environments.keep_until(session, "alice/gan-pr-1", utcnow() - timedelta(seconds=1))
+        environments.keep_until(session, "alice/gan-pr-2", utcnow() + timedelta(hours=1))
+        environments.get_or_create(session, "alice/gan")
+    tasks.follow_up()
+    with writing(site.engine) as session:
+        assert [one.full_name for one in environments.expired(session)] == ["alice/gan-pr-1"]
+
+
 def test_the_next_commit_of_a_branch_is_built_when_the_one_before_ended(site: Site) -> None:
     hook = add(site)
     first = push(site, hook, None, A, "one")
@@ -241,5 +289,5 @@ def test_the_task_of_a_build_follows_up_by_itself(
 ) -> None:
     monkeypatch.setattr(tasks, "services", lambda: site.kit)
     build_id = push(site, add(site), None, A, "one")
-    tasks.build(build_id)
+    tasks.build.apply([build_id], routing_key="layered", throw=True)
     assert forge.told[-1][2]["state"] == "success"

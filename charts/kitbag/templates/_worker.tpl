@@ -134,6 +134,9 @@ spec:
             {{- end }}
             {{- end }}
             {{- end }}
+            {{- with .Values.clusterTarget }}
+            - {name: KITBAG_CLUSTER_TARGET, value: {{ . | quote }}}
+            {{- end }}
             {{- with .Values.extraEnv }}
             {{- toYaml . | nindent 12 }}
             {{- end }}

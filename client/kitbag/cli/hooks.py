@@ -33,6 +33,13 @@ def hook() -> None:
     help="Branches that are built (default: main); others than this environment may be named, "
     "with {branch} for the branch. Repeatable.",
 )
+@click.option(
+    "--tag",
+    "tags",
+    multiple=True,
+    metavar="PATTERN[=NS/NAME]",
+    help="Tags that become names of the versions of their commits; {tag} as above. Repeatable.",
+)
 @click.option("--subdir", metavar="D", help="The folder of the repository that is the source.")
 @click.option("--pulls", is_flag=True, help="Build pull requests, as NS/NAME-pr-NUMBER.")
 @click.option(
@@ -48,6 +55,7 @@ def add(
     repository: str,
     forge: str,
     branches: tuple[str, ...],
+    tags: tuple[str, ...],
     subdir: str | None,
     pulls: bool,
     accelerator: str | None,
@@ -64,6 +72,7 @@ def add(
             repository,
             forge,
             branches=branches,
+            tags=tags,
             subdir=subdir,
             pulls=pulls,
             accelerator=accelerator,
@@ -86,9 +95,12 @@ def ls(environment: str, json_: bool) -> None:
         print_json({"items": [each.json for each in found]})
         return
     print_table(
-        ("ID", "FORGE", "REPOSITORY", "BRANCHES", "PULLS"),
+        ("ID", "FORGE", "REPOSITORY", "BRANCHES", "TAGS", "PULLS"),
         (
-            (each.id, each.forge, each.repository, " ".join(each.branches), "yes" * each.pulls)
+            (
+                *(each.id, each.forge, each.repository),
+                *(" ".join(each.branches), " ".join(each.tags), "yes" * each.pulls),
+            )
             for each in found
         ),
     )

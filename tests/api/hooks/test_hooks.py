@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import random
+import socket
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -18,16 +20,21 @@ from rig.forges import (
     C,
     bitbucket_pull,
     bitbucket_push,
+    bitbucket_tag,
     gitea_push,
     github_pull,
     github_push,
+    github_tag,
     gitlab_merge,
     gitlab_push,
+    gitlab_tag,
     send,
 )
 
+from catalog import environments
 from catalog import hooks as catalog_hooks
 from catalog.engine import writing
+from catalog.types import utcnow
 
 Site = Any
 KEY = "k" * 40
@@ -295,8 +302,9 @@ def test_pull_requests_build_environments_of_their_own_and_those_of_forks_none(
     [
         ("github", ("ping", {"zen": "Design for failure."})),
         ("github", ("issues", {"action": "opened"})),
-        ("github", ("push", github_push(ZERO, A)[1] | {"ref": "refs/tags/v1"})),
-        ("gitlab", ("Tag Push Hook", {})),
+        ("github", github_tag("v1", ZERO, A, A)),
+        ("gitlab", gitlab_tag("v1", ZERO, A, A)),
+        ("bitbucket", bitbucket_tag("v1", None, A)),
         ("bitbucket", ("diagnostics:ping", {"test": True})),
     ],
 )
@@ -306,6 +314,150 @@ def test_what_is_nothing_to_build_is_taken_and_builds_nothing(
     answer = send(site.http, add(site, forge), told)
     assert answer.status_code == 202 and answer.json()["builds"] == []
     assert builds(site) == []
+
+
+def version_of(site: Site, name: str) -> Any:
+    answer = site.http.get("/v1/resolve", params={"env": name})
+    return answer.json().get("version", answer.json().get("type", "").rpartition("/")[2])
+
+
+@pytest.mark.parametrize(
+    ("forge", "push", "come", "gone"),
+    [
+        ("github", github_push(ZERO, A), github_tag("v1.0", ZERO, B, A),
+         github_tag("v1.0", B, ZERO)),
+        ("gitlab", gitlab_push(ZERO, A), gitlab_tag("v1.0", ZERO, B, A),
+         gitlab_tag("v1.0", B, ZERO)),
+        ("gitea", gitea_push(ZERO, A), github_tag("v1.0", ZERO, A, A),
+         github_tag("v1.0", A, ZERO)),
+        ("bitbucket", bitbucket_push((None, A)), bitbucket_tag("v1.0", None, A),
+         bitbucket_tag("v1.0", A, None)),
+    ],
+    ids=["github", "gitlab", "gitea", "bitbucket"],
+)  # fmt: skip
+def test_a_tag_is_a_name_of_its_commits_version_until_it_is_deleted(
+    site: Site, forge: str, push: Any, come: Any, gone: Any
+) -> None:
+    hook = add(site, forge, tags=[{"pattern": "v*"}])
+    send(site.http, hook, push)
+    finish(site, builds(site)[0]["id"], A)
+    told = send(site.http, hook, come).json()
+    assert "v1.0 is hep/gan:1" in told["told"][0]
+    assert version_of(site, "hep/gan:v1.0") == 1 and len(builds(site)) == 1
+    send(site.http, hook, gone)
+    assert version_of(site, "hep/gan:v1.0") == "version-not-found"
+    assert version_of(site, "hep/gan:1") == 1
+
+
+def test_a_tag_that_comes_with_its_branch_waits_for_that_build(site: Site) -> None:
+    hook = add(site, tags=[{"pattern": "*"}])
+    send(site.http, hook, github_push(ZERO, A))
+    told = send(site.http, hook, github_tag("v1", ZERO, A, A)).json()
+    assert "waits for the build of refs/heads/main" in told["told"][0]
+    finish(site, builds(site)[0]["id"], A)
+    assert version_of(site, "hep/gan:v1") == 1 and len(builds(site)) == 1
+
+
+def test_a_tag_whose_branch_is_deleted_meanwhile_is_built_by_itself(site: Site) -> None:
+    hook = add(site, tags=[{"pattern": "*"}])
+    send(site.http, hook, github_push(ZERO, A))
+    send(site.http, hook, github_tag("v1", ZERO, A, A))
+    send(site.http, hook, github_push(A, ZERO))
+    [begun] = settle(site)
+    assert [build["state"] for build in builds(site)] == ["cancelled", "queued"]
+    site.workers.build(begun, commit=A, branches=["v1"])
+    settle(site)
+    assert version_of(site, "hep/gan:v1") == 1
+
+
+def test_a_tag_that_is_deleted_leaves_its_branchs_build_alone(site: Site) -> None:
+    hook = add(site, tags=[{"pattern": "*"}])
+    send(site.http, hook, github_push(ZERO, A))
+    send(site.http, hook, github_tag("v1", ZERO, A, A))
+    send(site.http, hook, github_tag("v1", A, ZERO))
+    assert [build["state"] for build in builds(site)] == ["queued"]
+
+
+def test_a_tag_of_a_commit_that_was_not_built_builds_what_its_rule_names(site: Site) -> None:
+    rules = [{"pattern": "v*", "environment": "hep/gan-release"}]
+    hook = add(site, tags=rules)
+    ignored = send(site.http, hook, github_tag("nightly", ZERO, A, A)).json()
+    assert "No rule is for the tag nightly" in ignored["told"][0]
+    send(site.http, hook, github_tag("v1", ZERO, A, A))
+    [build] = builds(site)
+    assert build["environment"] == "hep/gan-release"
+    site.workers.build(build["id"], commit=A, branches=["v1"])
+    settle(site)
+    send(site.http, hook, github_tag("v1", A, B, B))
+    site.workers.build(builds(site)[1]["id"], commit=B, branches=["v1"])
+    settle(site)
+    assert version_of(site, "hep/gan-release:v1") == 2
+
+
+def test_a_commit_that_moved_no_version_can_be_tagged_too(site: Site) -> None:
+    hook = add(site, tags=[{"pattern": "*"}])
+    send(site.http, hook, github_push(ZERO, A))
+    finish(site, builds(site)[0]["id"], A)
+    send(site.http, hook, github_push(A, B, "README.md"))
+    send(site.http, hook, github_tag("v1", ZERO, B, B))
+    assert version_of(site, "hep/gan:v1") == 1 and len(builds(site)) == 1
+
+
+def test_a_closed_pull_requests_environment_stands_for_nothing(site: Site) -> None:
+    hook = add(site, pulls=True)
+    send(site.http, hook, github_pull(12, B))
+    site.workers.build(builds(site)[0]["id"], commit=B)
+    settle(site)
+    assert version_of(site, "hep/gan-pr-12") == 1
+    shown = site.http.get("/v1/environments/hep/gan-pr-12").json()
+    assert shown["expires_at"] is not None and not shown["expired"]
+    send(site.http, hook, github_pull(12, B, "closed"))
+    assert version_of(site, "hep/gan-pr-12") == "environment-expired"
+    assert version_of(site, "hep/gan-pr-12:1") == "environment-expired"
+    asked = {"text": "image: kitbag://hep/gan-pr-12\n", "environment": "hep/gan-pr-12"}
+    assert site.http.post("/v1/pins", json=asked).status_code == 410
+    assert site.http.get("/v1/environments/hep/gan-pr-12").json()["expired"]
+    send(site.http, hook, github_pull(12, C, "reopened"))
+    assert version_of(site, "hep/gan-pr-12") == 1
+    assert not site.http.get("/v1/environments/hep/gan-pr-12").json()["expired"]
+
+
+def test_an_environment_that_expired_is_never_kept_in_an_answer(site: Site) -> None:
+    hook = add(site, pulls=True)
+    send(site.http, hook, github_pull(12, B))
+    site.workers.build(builds(site)[0]["id"], commit=B)
+    settle(site)
+    for _ in range(3):
+        assert version_of(site, "hep/gan-pr-12") == 1
+    with writing(site.engine) as session:
+        environments.get(session, "hep/gan-pr-12").expires_at = utcnow() - timedelta(seconds=1)
+    with writing(site.engine) as session:
+        assert environments.expire_due(session) == ["hep/gan-pr-12"]
+        assert environments.expire_due(session) == []
+    assert version_of(site, "hep/gan-pr-12") == "environment-expired"
+    with writing(site.engine) as session:
+        assert [one.full_name for one in environments.expired(session)] == ["hep/gan-pr-12"]
+
+
+@pytest.mark.parametrize(
+    ("path", "header", "status"),
+    [
+        ("{path}x", "X-Hub-Signature-256: sha256=" + "0" * 64, 404),
+        ("{path}", "X-Other: 1", 401),
+        ("{path}", "X-Hub-Signature-256: sha256=short", 401),
+    ],
+    ids=["unknown webhook", "no signature", "no whole signature"],
+)
+def test_what_can_not_be_taken_is_refused_before_its_body_comes(
+    site: Site, path: str, header: str, status: int
+) -> None:
+    hook = add(site)
+    host, _, port = site.url.partition("://")[2].partition(":")
+    asked = f"POST {path.format(path=hook['path'])} HTTP/1.1\r\nHost: {host}:{port}\r\n"
+    with socket.create_connection((host, int(port)), timeout=30) as line:
+        line.sendall(f"{asked}{header}\r\nContent-Length: 20000000\r\n\r\n".encode())
+        answer = line.recv(65536)
+    assert answer.split()[1] == str(status).encode()
 
 
 def test_another_repository_than_the_rules_is_refused(
@@ -408,6 +560,8 @@ def test_an_environment_does_not_show_the_hook_of_another(
         ({"url": "ext::sh -c id:x"}, "git URL"),
         ({"branches": [{"pattern": "main", "environment": "No Name"}]}, "lower-case"),
         ({"subdir": "../up"}, "inside"),
+        ({"tags": [{"pattern": "v*", "environment": "{tag}/gan"}]}, "namespace"),
+        ({"tags": [{"pattern": "v*", "environment": "No Name"}]}, "lower-case"),
         ({"options": {"python": "three"}}, "minor version"),
         ({"status_secret": "../etc"}, "pattern"),
         ({"forge": "sourceforge"}, "forge"),
