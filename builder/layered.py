@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,11 +20,11 @@ from builder.cuda import Cuda
 from builder.download import Downloader
 from builder.errors import BlobsLostError, CancelledError
 from builder.index import Known, LayerIndex
-from builder.layers import archive, bytecode, zst
+from builder.layers import archive, bytecode, splicers, zst
 from builder.layers.cache import LayerCache, Recipe
 from builder.layers.group import Group, group
 from builder.making import Maker
-from builder.model import Base, Compression, Image, Layer, Lock, Step
+from builder.model import Base, Compression, Image, Layer, Lock, LockedWheel, Step
 from builder.putting import Putter
 from builder.stages import after, left_at_failure
 from builder.stores.protocol import Store
@@ -200,7 +200,7 @@ class Work:
         packages = f"{count} package" if count == 1 else f"{count} packages"
         said = f"{packages}: {len(plan) - len(fresh)} layers known, {len(fresh)} new"
         self._report(Step("phase", "building", said))
-        maker = self._maker()
+        maker = self._maker(item for new in fresh for item in new.group.wheels)
         with maker, left_at_failure(ThreadPoolExecutor(_pushers(), "push")) as pushers:
             bases = [
                 pushers.submit(self._putter.base, layer)
@@ -227,7 +227,7 @@ class Work:
         try:
             self._put_manifest(made)
         except BlobsLostError as lost:
-            with self._maker() as maker:
+            with self._maker(self._lock.wheels) as maker:
                 layers = self._restored(lost.digests, plan, layers, maker)
             made = self._assembled(plan, layers, ready.own)
             self._put_manifest(made)
@@ -250,10 +250,17 @@ class Work:
             image_bytes=ready.made.size_bytes,
         )
 
-    def _maker(self) -> Maker:
+    def _maker(self, wheels: Iterable[LockedWheel]) -> Maker:
         tools = self._tools
-        how = recipe(self._base, tools)
-        return Maker(how, tools.cache, tools.downloader, tools.compiler, self.check, self._report)
+        return Maker(
+            recipe(self._base, tools),
+            tools.cache,
+            tools.downloader,
+            tools.compiler,
+            self.check,
+            self._report,
+            large=sum(each.size_bytes for each in wheels) >= splicers.WORTH_BYTES,
+        )
 
     def _await(self, futures: Sequence[Future[Layer]]) -> None:
         """Wait for all, or for the first failure or cancellation, which stops the others."""

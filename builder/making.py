@@ -18,7 +18,7 @@ from typing import BinaryIO, Self
 from builder.cores import cores
 from builder.download import Downloader
 from builder.errors import BadWheelError
-from builder.layers import archive, bytecode, install, splice, wheel, zst
+from builder.layers import archive, bytecode, install, splice, splicers, wheel, zst
 from builder.layers.ahead import Ahead
 from builder.layers.cache import LayerCache, Recipe
 from builder.model import LockedWheel, Step
@@ -31,7 +31,8 @@ class Maker:
     """The stages of one build, each with threads of its own; use as a context manager.
 
     A stage waits only for stages after it, so they can't wait for each other in a circle. `check`
-    is called often and raises when the work must stop.
+    is called often and raises when the work must stop. A large build without bytecode splices in
+    processes; with it the processes that compile do most of the work already.
     """
 
     def __init__(
@@ -42,6 +43,8 @@ class Maker:
         compiler: bytecode.Compiler | None,
         check: Callable[[], None],
         report: Callable[[Step], None],
+        *,
+        large: bool = False,
     ) -> None:
         self._recipe = recipe
         self._spliced = recipe.spliced
@@ -51,6 +54,7 @@ class Maker:
         self._check = check
         self._report = report
         self._prefix = install.Prefix(recipe.prefix, recipe.python)
+        self._apart = splicers.Splicers(self._prefix) if large and compiler is None else None
         at_once = cores()
         self._fetchers = ThreadPoolExecutor(FETCHERS + 2 * at_once, "fetch")
         self._downloads = threading.BoundedSemaphore(FETCHERS)
@@ -76,6 +80,8 @@ class Maker:
         # end by themselves at their next check, and what they write is of use to the next build.
         for stage in (self._fetchers, self._splicers, self._compilers, self._packers):
             stage.shutdown(wait=kind is None, cancel_futures=True)
+        if self._apart:
+            self._apart.close()
 
     def begin(self, wheels: Sequence[LockedWheel]) -> list[Future[str]]:
         """Start on the wheels; each future gives a layer key when that layer is in the cache."""
@@ -126,6 +132,8 @@ class Maker:
 
     def _splice(self, out: BinaryIO, path: Path) -> archive.Written:
         self._check()
+        if self._apart:
+            return self._apart.write_wheel(out, path, self._check)
         source = wheel.read(path)
         return splice.write_wheel(
             out, source, self._prefix, self._compiler, self._compilers, self._check

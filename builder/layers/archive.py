@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import IO, BinaryIO
 
@@ -17,7 +17,9 @@ UID, GID = 1000, 100
 """The notebook user (jovyan, users), so that `pip install` on top works in a container."""
 
 _FLUSH_BYTES = 1 << 20
-_EMIT_BYTES = 64 << 10
+_GATHER_BYTES = 256 << 10
+"""Hashed and written at once: each call that gives up Python's lock costs threads that wait for it
+a turn, and a wheel of small files would make three of them a file."""
 _BLOCK = 512
 
 
@@ -41,16 +43,16 @@ class LayerWriter:
     """A gzip tar written to `out`, hashed in both forms on the way.
 
     What is made here is gathered and compressed a megabyte at a time; copied streams go out as they
-    are. The order of calls alone decides the bytes.
+    are. The order of calls alone decides the bytes, and `finish` writes the last of them.
     """
 
     def __init__(self, out: BinaryIO) -> None:
         self._out = out
         self._pending = bytearray()
+        self._packed = _Gathered(self._write)
+        self._plain = _Gathered(self._digest)
         self._packed_hash = hashlib.sha256()
         self._plain_hash = hashlib.sha256()
-        self._packed_bytes = 0
-        self._plain_bytes = 0
         self._marks: list[int] = []
         self._files: list[str] = []
 
@@ -89,18 +91,13 @@ class LayerWriter:
                 digest.update(plain)
                 self._add(plain)
         elif entry.size_bytes or entry.packed_bytes:
-            # One write for what is before a small file, the file, and its end.
-            ready = [self._taken(), gz.HEADER]
+            self._flush()
+            self._packed.add(gz.HEADER)
             for packed, plain in wheel.packed_and_plain(file, entry, name):
-                ready.append(packed)
-                if len(packed) >= _EMIT_BYTES:
-                    self._emit(b"".join(ready))
-                    ready.clear()
+                self._packed.add(packed)
                 digest.update(plain)
-                self._plain_hash.update(plain)
-            ready.append(gz.trailer(entry.crc32, entry.size_bytes))
-            self._emit(b"".join(ready))
-            self._plain_bytes += entry.size_bytes
+                self._plain.add(plain)
+            self._packed.add(gz.trailer(entry.crc32, entry.size_bytes))
         self._pad(entry.size_bytes)
         return "sha256=" + records.encode_digest(digest.digest())
 
@@ -109,12 +106,10 @@ class LayerWriter:
         self._flush()
         inflater = inflate.decompressobj(31)
         for chunk in members:
-            self._emit(chunk)
+            self._packed.add(chunk)
             rest = chunk
             while rest:
-                plain = inflater.decompress(rest, _FLUSH_BYTES)
-                self._plain_hash.update(plain)
-                self._plain_bytes += len(plain)
+                self._plain.add(inflater.decompress(rest, _FLUSH_BYTES))
                 rest = inflater.unconsumed_tail
                 if inflater.eof:
                     rest = inflater.unused_data
@@ -123,7 +118,7 @@ class LayerWriter:
     def mark(self) -> None:
         """Note a border between start, body and end."""
         self._flush()
-        self._marks.append(self._packed_bytes)
+        self._marks.append(self._packed.total)
 
     def finish(self, folders: Iterable[str] = ()) -> Written:
         """Write the folders and the archive's end; needs two marks before.
@@ -136,12 +131,14 @@ class LayerWriter:
             self.folder(folder)
         self._add(bytes(2 * _BLOCK))
         self._flush()
+        self._packed.flush()
+        self._plain.flush()
         start, end = self._marks
         return Written(
             digest=f"sha256:{self._packed_hash.hexdigest()}",
             diff_id=f"sha256:{self._plain_hash.hexdigest()}",
-            size_bytes=self._packed_bytes,
-            plain_bytes=self._plain_bytes,
+            size_bytes=self._packed.total,
+            plain_bytes=self._plain.total,
             body_start=start,
             body_end=end,
             files=tuple(self._files),
@@ -172,19 +169,43 @@ class LayerWriter:
         self._add(bytes(-size % _BLOCK))
 
     def _flush(self) -> None:
+        """Compress what was gathered."""
         if self._pending:
-            self._emit(self._taken())
+            pending, self._pending = bytes(self._pending), bytearray()
+            self._plain.add(pending)
+            self._packed.add(gz.member(pending))
 
-    def _taken(self) -> bytes:
-        """What was gathered, as a member ready to be written; nothing if nothing was."""
-        if not self._pending:
-            return b""
-        pending, self._pending = self._pending, bytearray()
-        self._plain_hash.update(pending)
-        self._plain_bytes += len(pending)
-        return gz.member(pending)
+    def _digest(self, data: bytes) -> None:
+        self._plain_hash.update(data)
 
-    def _emit(self, data: bytes) -> None:
+    def _write(self, data: bytes) -> None:
         self._packed_hash.update(data)
-        self._packed_bytes += len(data)
         self._out.write(data)
+
+
+class _Gathered:
+    """Passes on small pieces together, and large ones at once; `total` bytes so far."""
+
+    def __init__(self, pass_on: Callable[[bytes], None]) -> None:
+        self._pass_on = pass_on
+        self._pieces: list[bytes] = []
+        self._held = 0
+        self.total = 0
+
+    def add(self, piece: bytes) -> None:
+        self._pieces.append(piece)
+        self._held += len(piece)
+        self.total += len(piece)
+        if self._held >= _GATHER_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Pass on what is held: a large piece by itself, so that it isn't copied."""
+        pieces, self._pieces, self._held = self._pieces, [], 0
+        if pieces and len(pieces[-1]) >= _GATHER_BYTES // 2:
+            large = pieces.pop()
+            if pieces:
+                self._pass_on(b"".join(pieces))
+            self._pass_on(large)
+        elif pieces:
+            self._pass_on(b"".join(pieces))

@@ -34,20 +34,20 @@ def write_wheel(
     out: BinaryIO,
     source: wheel.Wheel,
     prefix: install.Prefix,
-    compiler: bytecode.Compiler | None,
-    executor: Executor,
+    compiler: bytecode.Compiler | None = None,
+    executor: Executor | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> archive.Written:
-    """A layer that holds one installed wheel and, given a compiler, its bytecode.
+    """A layer that holds one installed wheel and, given a compiler and an executor, its bytecode.
 
-    Compilation goes on in `executor`, which must not be the one that runs this, while contents are
-    copied. `check` is called at each file and may raise to stop. Raises BadWheelError.
+    Compilation goes on in the executor, which must not be the one that runs this, while contents
+    are copied. `check` is called at each file and may raise to stop. Raises BadWheelError.
     """
     name = source.path.name
     root = prefix.path.strip("/")
     with ExitStack() as stack:
-        file = stack.enter_context(source.path.open("rb"))
-        file_of_sources = stack.enter_context(source.path.open("rb"))
+        file = stack.enter_context(wheel.opened(source.path))
+        file_of_sources = stack.enter_context(wheel.opened(source.path))
         installed = install.plan(source, file, prefix)
         modules = _modules(installed, prefix) if compiler else []
         texts = (
@@ -56,7 +56,7 @@ def write_wheel(
             for text in [b"".join(wheel.contents(file_of_sources, item.entry, name))]
         )
         compiled: Iterable[tuple[str, bytes]] = ()
-        if compiler:
+        if compiler and executor:
             compiled = stack.enter_context(bytecode.Compiled(texts, compiler, executor))
         writer = archive.LayerWriter(out)
         start(writer, prefix)

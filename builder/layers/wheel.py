@@ -31,6 +31,8 @@ CHUNK_BYTES = 256 << 10
 WHOLE_BYTES = 1 << 20
 """Entries up to this size, packed and plain, are inflated at once, by every core at a time."""
 
+_READ_BYTES = 128 << 10
+"""Read at once: entries lie one after the other, and most are a few kilobytes."""
 _LOCAL_HEADER = struct.Struct("<IHHHHHIIIHH")
 _LOCAL_MAGIC = 0x04034B50
 _STORED, _DEFLATED = 0, 8
@@ -84,9 +86,14 @@ class Wheel:
         return b"".join(contents(file, entry, self.path.name))
 
 
+def opened(path: Path) -> BinaryIO:
+    """The wheel's file, to be read mostly forwards."""
+    return path.open("rb", buffering=_READ_BYTES)
+
+
 def read(path: Path) -> Wheel:
     """The checked table of the wheel at `path`; raises BadWheelError naming file and fault."""
-    with path.open("rb") as file:
+    with opened(path) as file:
         try:
             found, end = central.read(file)
         except central.BadZipError as error:

@@ -16,6 +16,7 @@ from rig.registry import Registry
 from rig.wheels import WheelFactory
 
 from builder.index import MemoryIndex
+from builder.layers import splicers
 from builder.model import CONFIG_TYPE, LAYER_TYPE, Lock
 from builder.stores.layout import LayoutStore
 from builder.stores.registry import RegistryStore
@@ -216,3 +217,25 @@ def test_an_image_never_has_more_than_127_layers(
         lock_of(few_wheels), put_base(layout, layers=93), builder.tools(layout)
     )
     assert len(image.layers) <= 127
+
+
+def test_a_large_build_splices_in_processes_and_makes_the_same_image(
+    builder: Any,
+    few_wheels: list[Path],
+    lock_of: Any,
+    put_base: Any,
+    layout: LayoutStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    builder.compiler = None
+    lock = lock_of(few_wheels)
+    base = put_base(layout)
+    small, _ = builder.build(lock, base, builder.tools(layout, cache="small"))
+    begun = []
+    start = splicers._start
+    monkeypatch.setattr(splicers, "_start", lambda: begun.append(start()) or begun[-1])
+    monkeypatch.setattr(splicers, "WORTH_BYTES", 1)
+    large, _ = builder.build(lock, base, builder.tools(layout, cache="large"))
+    assert large.digest == small.digest
+    assert begun
+    assert all(process.returncode is not None for process in begun)
