@@ -16,6 +16,9 @@ from api.admission.policy import Policy
 from api.admission.routes import router as admission
 from api.admission.service import Admission
 from api.admission.waiting import Waiting
+from api.audit.journal import Journal
+from api.audit.middleware import Audited
+from api.audit.routes import router as audit
 from api.auth import table
 from api.auth.guard import show_lock
 from api.bases.routes import router as bases
@@ -87,6 +90,7 @@ def create_app(
         lambda limit: metrics.refusals.labels(limit).inc(),
     )
     limits = None if broker_url is None else Limits(settings, broker_url, metrics)
+    journal = Journal(engine, metrics.unaudited.inc)
     waiting = Waiting(engine, queue, tell_slots, quotas)
     services = Services(
         settings=settings,
@@ -108,6 +112,7 @@ def create_app(
         tracing.start("kitbag-api")
         yield
         await services.hub.close()
+        await journal.close()
         if limits is not None:
             await limits.close()
         engine.dispose()
@@ -126,7 +131,7 @@ def create_app(
     app.state.probe = Probe(engine, services.queue)
     for router in (
         *(builds, plans, rollouts, environments, hooks, resolve, pins, bases),
-        *(verifications, rebases, packages, quota),
+        *(verifications, rebases, packages, quota, audit),
     ):
         app.include_router(router, dependencies=[Depends(show_lock)], responses=_ANY_ROUTE)
     for router in (pages, page_actions, launcher, sign_in_router):
@@ -144,6 +149,7 @@ def create_app(
     # The last one added is the outermost.
     app.add_middleware(BodyLimit, settings=settings)
     app.add_middleware(LastResort)
+    app.add_middleware(Audited, journal=journal)
     app.add_middleware(Counted, metrics=services.metrics)
     if tracing.wanted():
         app.add_middleware(Traced)

@@ -7,6 +7,7 @@ import logging
 from anyio import CapacityLimiter, move_on_after, to_thread
 from sqlalchemy import Engine
 
+from api.audit import subject
 from api.auth.principal import Principal, Role
 from api.builds.normal import Keys, NormalRequest, keys
 from api.builds.schemas import BuildOut, BuildPage, EventOut, EventPage
@@ -29,6 +30,7 @@ def submit(
     A request that was asked before costs two queries and no write lock, and no quota. Raises
     ProblemError where `who` may not build, or not as much.
     """
+    subject.note(request.environment)
     who.require(Role.USER, names.split(request.environment)[0])
     with reading(engine) as session:
         wanted = keys(session, request)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
 
+from api.audit import subject
 from api.jobs import service
 from api.jobs.schemas import Rebase, Rebasing, Verification, Verify
 from api.problems import Slug, declared
@@ -29,6 +30,7 @@ def verify(asked: Verify, services: ServicesDep, response: Response) -> Verifica
 
     Nothing that exists is changed. Ask for the result at `Location`.
     """
+    subject.note(asked.version)
     job = service.verify(services.engine, services.queue, services.who, asked.version)
     response.headers["Location"] = f"/v1/verifications/{job.id}"
     return job
@@ -46,6 +48,7 @@ def rebase(asked: Rebase, services: ServicesDep, response: Response) -> Rebasing
 
     Asking again goes on where it stopped: what is on `new` already stays as it is.
     """
+    subject.note(asked.environments)
     job = service.rebase(services.engine, services.queue, services.who, asked)
     response.headers["Location"] = f"/v1/rebases/{job.id}"
     return job

@@ -64,6 +64,11 @@ class Metrics:
             "Requests that were let pass uncounted because Redis did not answer.",
             registry=self.registry,
         )
+        self.unaudited = Counter(
+            "kitbag_audit_lost",
+            "Lines of the audit log that the catalog did not take; the log has them.",
+            registry=self.registry,
+        )
         self.registry.register(_Builds(engine))
         self.registry.register(_Messages(messages))
 

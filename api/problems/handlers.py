@@ -43,6 +43,7 @@ def install(app: FastAPI) -> None:
 
 def response_to(request: Request, error: ProblemError) -> Response:
     """The error as the response that fits the path, and for a person at a page as a page."""
+    request.state.problem = str(error.slug)
     if is_pull(request.url.path):
         return pull_error(error)
     show = getattr(request.app.state, "problem_page", None) if "app" in request.scope else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
+import catalog.audit_models
 import catalog.build_models
 import catalog.hook_models
 import catalog.package_models

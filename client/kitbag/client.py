@@ -395,6 +395,16 @@ class Client:
         result: Json = job["result"]
         return result
 
+    def audit(
+        self, *, user: str | None = None, subject: str | None = None, action: str | None = None
+    ) -> Iterator[Json]:
+        """Who did what, the newest first, as `GET /v1/audit` has it; for admins of everything.
+
+        Of one user, one environment (`subject`), one action if given.
+        """
+        query = {"user": user, "subject": subject, "action": action}
+        yield from self._pages(dict, "/v1/audit", "before", query)
+
     def quota(self, namespace: str | None = None) -> Json:
         """What you may use and what you use, as `GET /v1/quota` has it (docs/quotas.md).
 

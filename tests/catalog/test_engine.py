@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select, text
 
+import catalog.audit_models
 import catalog.build_models
 import catalog.hook_models
 import catalog.rollout_models  # noqa: F401 - these register their tables

@@ -13,6 +13,7 @@ import click
 
 from kitbag import __version__
 from kitbag.cli import (
+    audit,
     bases,
     builds,
     capture,
@@ -58,6 +59,7 @@ for _command in (
     environments.diff,
     environments.rollback,
     quota.quota,
+    audit.audit,
     bases.verify,
     bases.rebase,
     manifests.pin,

@@ -1,0 +1,1 @@
+"""Who did what: a line for every request that changes something."""
