@@ -44,10 +44,7 @@ def test_a_build_leaves_a_line_that_says_who_what_where_and_what_came_of_it(site
 
 
 def test_what_was_refused_is_told_with_its_problem(site: Site) -> None:
-    assert (
-        site.http.post("/v1/environments/no/such/rollback", json={"version": "1"}).status_code
-        == 404
-    )
+    assert site.http.post("/v1/environments/no/such/rollback", json={"to": "1"}).status_code == 404
     (line,) = lines(site)
     assert (line["action"], line["subject"], line["status"]) == ("rollback", "no/such", 404)
     assert line["made"] == "environment-not-found"
