@@ -1,8 +1,10 @@
 """How many names a server resolves in a second, and how long each takes, while all ask at once.
 
-    python bench/resolve.py [--seconds 8] [--connections 20] [--environments 200] [--json FILE]
+    python bench/resolve.py [--seconds 8] [--connections 20] [--environments 200] [--postgresql]
+                            [--json FILE]
 
-The server is one process of `kitbag-server api` on a SQLite catalog, over plain HTTP on loopback.
+The server is one process of `kitbag-server api` on a SQLite catalog, or on one in a PostgreSQL
+server of its own (`--postgresql`) on this machine, over plain HTTP on loopback.
 Each row is `wrk` (Debian's package) with one thread: every connection asks as soon as it is
 answered, so that the server is as busy as it can be, and the times are those under that load. The
 peer is /healthz of the same server in the same run, before and after: what HTTP, the framework and
@@ -19,11 +21,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-from admission import fill, wait_for
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from admission import fill, wait_for  # noqa: E402
+from rig.postgres import postgres_server  # noqa: E402
 
 UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 BATCH = 50
@@ -101,6 +108,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--connections", type=int, default=20)
     parser.add_argument("--environments", type=int, default=200)
+    parser.add_argument("--postgresql", action="store_true", help="the catalog is in PostgreSQL")
     parser.add_argument("--port", type=int, default=18484)
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
@@ -108,9 +116,11 @@ def main() -> None:
         raise SystemExit("bench/resolve.py needs wrk: apt-get install wrk")
     if chosen.environments < BATCH:
         parser.error(f"--environments must be {BATCH} or more")
-    with tempfile.TemporaryDirectory() as made:
-        folder = Path(made)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         url = f"sqlite:///{folder}/catalog.db"
+        if chosen.postgresql:
+            url = stack.enter_context(postgres_server()).create_database()
         fill(url, chosen.environments)
         server = subprocess.Popen(
             [sys.executable, "-m", "server", "api", "--port", str(chosen.port)],
@@ -133,7 +143,9 @@ def main() -> None:
             server.terminate()
             server.wait()
     peer = min(row["rate"] for row in rows if row["case"].startswith("/healthz"))
-    print(f"{chosen.connections} connections, {chosen.seconds:g} s each, one server process")
+    catalog = "PostgreSQL" if chosen.postgresql else "SQLite"
+    told = f"{chosen.connections} connections, {chosen.seconds:g} s each, one server process"
+    print(f"{told}, {catalog}")
     print(f"{'':<24}{'requests/s':>12}{'p50 ms':>9}{'p99 ms':>9}{'of peer':>9}{'CPU us':>9}")
     for row in rows:
         print(

@@ -1,6 +1,9 @@
 """`kitbag.kfp`: components that name environments, and pipelines that the real compiler wrote."""
 
 import hashlib
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -127,6 +130,40 @@ def test_a_compiled_pipeline_has_its_references_pinned_and_the_rest_as_it_was(
     compile(pipeline_of("python:3.11", "alpine:3"), path)
     (other,) = documents(path)
     assert images(other) == {"exec-train": "python:3.11", "exec-report": "alpine:3"}
+
+
+RUNS_LOCALLY = """
+import sys
+from kfp import components, local
+local.init(local.SubprocessRunner(use_venv=False), pipeline_root=sys.argv[2])
+print("came to", components.load_component_from_file(sys.argv[1])(rows=21).output)
+"""
+
+
+def test_a_compiled_pipeline_is_run_by_kfps_own_local_runner(ref: str, tmp_path: Path) -> None:
+    """Its steps' commands run as they are written, as processes here; images are not pulled."""
+
+    @dsl.component(base_image=image(NAME), install_kfp_package=False)
+    def train(rows: int) -> int:
+        return rows * 2
+
+    @dsl.component(base_image=f"kitbag://{NAME}", install_kfp_package=False)
+    def report(events: int) -> str:
+        return f"{events} events"
+
+    @dsl.pipeline(name="gan")
+    def pipeline(rows: int = 1) -> str:
+        return report(events=train(rows=rows).output).output  # type: ignore[no-any-return]
+
+    path = tmp_path / "p.yaml"
+    compile(pipeline, path, pull_secrets=["regcred"])
+    assert set(images(documents(path)[0]).values()) == {ref}
+    command = [sys.executable, "-c", RUNS_LOCALLY, str(path), str(tmp_path / "out")]
+    here = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # its steps call python3
+    done = subprocess.run(
+        command, env=os.environ | {"PATH": here}, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.splitlines()[-1:] == ["came to 42 events"], done.stderr[-2000:]
 
 
 def test_an_environment_for_the_whole_pipeline_leaves_steps_that_name_another(

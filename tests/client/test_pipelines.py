@@ -11,6 +11,7 @@ from kfp import compiler, dsl
 
 from kitbag import KitbagError, PackError
 from kitbag.pipelines import read
+from kitbag.specs import Target, images, pin
 
 from .conftest import Run, Server
 
@@ -145,6 +146,21 @@ def test_sdk_1_8_compiled_to_argo_is_read_too(tmp_path: Path) -> None:
     found = read(path)
     assert (found.python, found.source.environment) == ("3.9", "default/gan")
     assert found.default_index == "https://one.example/simple"
+
+
+def test_what_sdk_1_8_22_itself_compiled_is_read_and_pinned() -> None:
+    """Two functions, of which one names an environment, and a ContainerOp. What the compiler notes
+    of their sources, as text in annotations, stays."""
+    path = Path(__file__).parent / "kfp-1.8.22.yaml"
+    assert requirements(path) == ["numpy==1.26.4", "six"]
+    assert (read(path).python, read(path).source.environment) == ("3.9", "default/gan")
+    image = f"registry.example/hep/3dgan@sha256:{'a' * 64}"
+    data = path.read_bytes()
+    said = b"image: kitbag://hep/3dgan\n"
+    assert pin(data, lambda _: image).data == data.replace(said, f"image: {image}\n".encode())
+    pinned = pin(data, Target(image=image)).data
+    found = {one.container: one.image for one in images(pinned)}
+    assert found == dict.fromkeys(("add", "add-2", "report"), image)
 
 
 def test_pins_that_contradict_each_other_are_refused_naming_both(tmp_path: Path) -> None:
