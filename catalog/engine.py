@@ -10,12 +10,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.orm import Session
 
 from catalog.scope import session_of
 
 _BUSY_TIMEOUT_MS = 30_000
+_PATIENCE = {
+    "connect_timeout": 10,
+    "keepalives_idle": 20,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 40_000,
+}
+"""Of libpq: a server whose machine is gone is noticed in 40 s, not in the kernel's two hours."""
+_IDLE_MS = 60_000
 _MIGRATION_LOCK = 0x6B697462  # any number that other users of the database don't lock
 
 
@@ -31,7 +41,10 @@ def make_engine(url: str) -> Engine:
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     else:
-        engine = create_engine(parsed, pool_size=10, max_overflow=10, pool_pre_ping=True)
+        engine = create_engine(
+            parsed, pool_size=10, max_overflow=10, pool_pre_ping=True, connect_args=_PATIENCE
+        )
+        event.listen(engine, "connect", _configure_postgresql)
     _forget_connections_after_fork(engine)
     return engine
 
@@ -67,6 +80,20 @@ def _configure_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     _switch_to_wal(connection)
     connection.execute("PRAGMA synchronous=NORMAL")
     connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _configure_postgresql(connection: psycopg.Connection[object], _record: object) -> None:
+    """Let the server end a transaction whose client went silent in it, with the locks that it has.
+
+    A client that died is noticed at once; one whose machine or network is gone would hold them for
+    as long as the kernel keeps the connection.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET idle_in_transaction_session_timeout = {_IDLE_MS}")
+        cursor.execute("SET tcp_keepalives_idle = 20")
+        cursor.execute("SET tcp_keepalives_interval = 5")
+        cursor.execute("SET tcp_keepalives_count = 4")
+    connection.commit()
 
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:

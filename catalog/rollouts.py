@@ -14,7 +14,7 @@ from catalog.errors import LostRolloutError, RolloutNotFoundError
 from catalog.models import Json, Version, VersionImage
 from catalog.rollout_models import Rollout, RolloutResult, RolloutRun, RunState
 from catalog.text import storable
-from catalog.types import utcnow
+from catalog.types import ago, shared_now, utcnow
 from catalog.upsert import insert_missing, insert_or_update
 
 _OPEN = (RunState.PENDING, RunState.RUNNING)
@@ -181,7 +181,8 @@ def due(
             true() if cluster else Rollout.git.is_not(None),
             or_(
                 (RolloutRun.state == RunState.PENDING) & (RolloutRun.due_at <= now),
-                (RolloutRun.state == RunState.RUNNING) & (RolloutRun.heartbeat_at < now - silent),
+                (RolloutRun.state == RunState.RUNNING)
+                & (RolloutRun.heartbeat_at < ago(session, silent)),
             ),
         )
         .order_by(RolloutRun.id)
@@ -216,12 +217,12 @@ def claim(
             other.rollout_id == RolloutRun.rollout_id,
             other.id != RolloutRun.id,
             other.state == RunState.RUNNING,
-            other.heartbeat_at >= now - silent,
+            other.heartbeat_at >= ago(session, silent),
         )
     )
     left = RolloutRun.state == RunState.RUNNING
     if not dead:
-        left = left & (RolloutRun.heartbeat_at < now - silent)
+        left = left & (RolloutRun.heartbeat_at < ago(session, silent))
     taken = session.execute(
         update(RolloutRun)
         .where(
@@ -233,7 +234,7 @@ def claim(
             state=RunState.RUNNING,
             attempt=RolloutRun.attempt + 1,
             worker=worker,
-            heartbeat_at=now,
+            heartbeat_at=shared_now(session),
         )
         .returning(RolloutRun.id)
         .execution_options(synchronize_session=False)
@@ -253,7 +254,7 @@ def beat(session: Session, run_id: int, attempt: int) -> bool:
             RolloutRun.attempt == attempt,
             RolloutRun.state == RunState.RUNNING,
         )
-        .values(heartbeat_at=utcnow())
+        .values(heartbeat_at=shared_now(session))
         .returning(RolloutRun.rollout_id, RolloutRun.number)
         .execution_options(synchronize_session=False)
     ).one_or_none()

@@ -19,7 +19,7 @@ from catalog.errors import CancelRequestedError, IllegalTransitionError, LostBui
 from catalog.models import Json, Version
 from catalog.states import RUNNING, BuildState, allowed, sources
 from catalog.text import storable
-from catalog.types import utcnow
+from catalog.types import ago, shared_now, utcnow
 from catalog.versions import VersionFacts
 
 
@@ -32,7 +32,7 @@ def claim(session: Session, build_id: str, worker: str) -> Build | None:
         .values(
             state=BuildState.RESOLVING,
             worker=worker,
-            heartbeat_at=now,
+            heartbeat_at=shared_now(session),
             started_at=func.coalesce(Build.started_at, now),
         )
         .returning(Build.id)
@@ -70,7 +70,7 @@ def transition(
     if after not in RUNNING:
         raise IllegalTransitionError(f"A build is not made {after} by a transition; finish it.")
     facts = {name: value for name, value in (("way", way), ("commit", commit)) if value}
-    _move(session, build_id, after, attempt, {"heartbeat_at": utcnow()} | facts)
+    _move(session, build_id, after, attempt, {"heartbeat_at": shared_now(session)} | facts)
     _tell_state(session, build_id, after)
     return builds.get(session, build_id)
 
@@ -80,7 +80,7 @@ def heartbeat(session: Session, build_id: str, *, attempt: int) -> bool:
     row = session.execute(
         update(Build)
         .where(Build.id == build_id, Build.attempt == attempt, Build.state.in_(RUNNING))
-        .values(heartbeat_at=utcnow())
+        .values(heartbeat_at=shared_now(session))
         .returning(Build.cancel_requested_at)
         .execution_options(synchronize_session=False)
     ).one_or_none()
@@ -166,7 +166,7 @@ def stale(session: Session, older_than: timedelta, *, limit: int = 100) -> Seque
     """Running builds whose worker gave no sign of life for that long, the oldest first."""
     return session.scalars(
         select(Build)
-        .where(Build.state.in_(RUNNING), Build.heartbeat_at < utcnow() - older_than)
+        .where(Build.state.in_(RUNNING), Build.heartbeat_at < ago(session, older_than))
         .order_by(Build.id)
         .limit(limit)
     ).all()
@@ -179,7 +179,9 @@ def queued_longer_than(
     return session.scalars(
         select(Build)
         .where(
-            Build.state == BuildState.QUEUED, Build.lane == lane, Build.queued_at < utcnow() - age
+            Build.state == BuildState.QUEUED,
+            Build.lane == lane,
+            Build.queued_at < ago(session, age),
         )
         .order_by(Build.turn, Build.id)
         .limit(limit)
@@ -201,7 +203,7 @@ def requeue(session: Session, build_id: str, *, attempt: int) -> Build | None:
             "attempt": attempt + 1,
             "worker": None,
             "heartbeat_at": None,
-            "queued_at": utcnow(),
+            "queued_at": shared_now(session),
         }
         _move(session, build_id, BuildState.QUEUED, attempt, values)
     except (IllegalTransitionError, LostBuildError):
@@ -227,7 +229,7 @@ def hand_on(session: Session, build_id: str, *, attempt: int, way: str, lane: st
         return False
     turns.lock_tenant(session, build.tenant)
     turn = turns.next_turn(session, lane, build.tenant)
-    place: dict[str, Any] = {"lane": lane, "turn": turn, "queued_at": utcnow()}
+    place: dict[str, Any] = {"lane": lane, "turn": turn, "queued_at": shared_now(session)}
     values = {"worker": None, "heartbeat_at": None, "way": way} | place
     _move(session, build_id, BuildState.QUEUED, attempt, values)
     events.append(

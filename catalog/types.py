@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Integer
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    ColumnElement,
+    DateTime,
+    Dialect,
+    Integer,
+    Interval,
+    func,
+    literal,
+)
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeDecorator
 
 
@@ -38,3 +49,20 @@ RowId = BigInteger().with_variant(Integer, "sqlite")
 def utcnow() -> datetime:
     """The present moment, aware, in UTC."""
     return datetime.now(UTC)
+
+
+def shared_now(session: Session) -> ColumnElement[datetime] | datetime:
+    """The present moment by the one clock that all machines of a catalog share: the database's.
+
+    For signs of life and leases, since the clocks of two machines may be far apart. SQLite is one
+    machine's, and its clock that machine's.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        return func.clock_timestamp(type_=UtcDateTime())
+    return utcnow()
+
+
+def ago(session: Session, age: timedelta) -> ColumnElement[datetime] | datetime:
+    """The moment that long before `shared_now`."""
+    now = shared_now(session)
+    return now - age if isinstance(now, datetime) else now - literal(age, Interval())

@@ -19,6 +19,8 @@ from catalog.errors import (
 from catalog.states import BuildState
 from catalog.types import utcnow
 
+from .conftest import Shop
+
 PROBLEM = {"type": "https://kitbag.dev/problems/unresolvable", "detail": "No numpy 99."}
 
 
@@ -345,4 +347,23 @@ def test_finding_a_build_reads_no_table_from_end_to_end(tmp_path):
             steps = [row[3] for row in plan]
             assert any("uq_builds_active_request_key" in step for step in steps)
             assert not [step for step in steps if step.startswith("SCAN")]
+    engine.dispose()
+
+
+def test_a_machine_whose_clock_is_an_hour_ahead_takes_no_build_from_one_that_lives(
+    postgres_url, monkeypatch
+):
+    migrate(postgres_url)
+    engine = make_engine(postgres_url)
+    shop = Shop(engine)
+    build = shop.run_to(shop.ask(), BuildState.BUILDING)
+    for module in ("catalog.types", "catalog.runs"):
+        monkeypatch.setattr(f"{module}.utcnow", lambda: utcnow() + timedelta(hours=1))
+    with reading(engine) as session:
+        assert runs.stale(session, timedelta(minutes=1)) == []
+    with writing(engine) as session:
+        assert runs.heartbeat(session, build.id, attempt=1) is False
+    with reading(engine) as session:
+        assert runs.stale(session, timedelta(minutes=1)) == []
+        assert [old.id for old in runs.stale(session, timedelta(0))] == [build.id]
     engine.dispose()

@@ -8,6 +8,7 @@ from alembic.migration import MigrationContext
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select, text
+from sqlalchemy.exc import DBAPIError
 
 import catalog.audit_models
 import catalog.build_models
@@ -88,3 +89,23 @@ def test_a_derived_name_is_valid_or_none(text):
 )
 def test_a_name_is_derived_from_a_repository(text, part):
     assert names.derived(text) == part
+
+
+def test_a_client_that_goes_silent_in_a_transaction_does_not_keep_its_locks(
+    postgres_url, monkeypatch
+):
+    monkeypatch.setattr("catalog.engine._IDLE_MS", 500)
+    migrate(postgres_url)
+    silent = make_engine(postgres_url)
+    monkeypatch.undo()
+    other = make_engine(postgres_url)
+    held = silent.connect()
+    held.execute(text("SELECT pg_advisory_xact_lock(1)"))
+    with other.begin() as connection:
+        connection.execute(text("SET LOCAL lock_timeout = '60s'"))
+        connection.execute(text("SELECT pg_advisory_xact_lock(1)"))
+    with pytest.raises(DBAPIError):
+        held.execute(text("SELECT 1"))
+    held.invalidate()
+    silent.dispose()
+    other.dispose()
