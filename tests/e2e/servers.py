@@ -171,8 +171,16 @@ class Embedded(Server):
 class Deployed(Server):
     """An API and workers as processes of their own: `.api` and `.workers` may be killed."""
 
-    def __init__(self, data: Path, variables: Mapping[str, str], workers: int) -> None:
+    def __init__(
+        self,
+        data: Path,
+        variables: Mapping[str, str],
+        workers: int,
+        own: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
+        """`own` has more variables of single processes ("api", "worker-1"), "" of commands."""
         data.mkdir(parents=True, exist_ok=True)
+        self._own = own or {}
         cache = Path(variables.get("KITBAG_CACHE", data / "cache"))
         share_bases(cache)
         self.port = free_port()
@@ -182,6 +190,10 @@ class Deployed(Server):
             self._part(f"worker-{number}", "worker", "--concurrency", "2")
             for number in range(1, workers + 1)
         ]
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return super().environ | dict(self._own.get("", {}))
 
     def start(self) -> None:
         """Migrate the catalog and start every part; returns once all of them answer."""
@@ -214,7 +226,7 @@ class Deployed(Server):
             log=self.data.parent / f"{self.data.name}-{name}.log",
             ready=self._api_lives if name == "api" else lambda: True,
             timeout_s=START_S,
-            env=self.environ,
+            env=self.environ | dict(self._own.get(name, {})),
         )
 
     def _api_lives(self) -> bool:
@@ -327,24 +339,6 @@ def deployer(new_folder: Any, defaults: Mapping[str, str]) -> Iterator[Deploy]:
             return server
 
         yield deploy
-
-
-def children(pid: int) -> list[int]:
-    """Every living descendant of a process."""
-    parents: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, parent = stat.read_text().rpartition(") ")[2].split()[:2]
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if state != "Z":
-            parents.setdefault(int(parent), []).append(int(stat.parent.name))
-    found, waiting = [], [pid]
-    while waiting:
-        below = parents.get(waiting.pop(), [])
-        found += below
-        waiting += below
-    return found
 
 
 def kill(pid: int) -> None:

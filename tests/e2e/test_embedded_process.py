@@ -12,11 +12,10 @@ from e2e.servers import (
     Server,
     SlowIndex,
     StartEmbedded,
-    children,
     kill,
     run_server,
 )
-from rig.process import Daemon, accepts, free_port
+from rig.process import Daemon, accepts, children, free_port
 
 
 def test_health_readiness_and_metrics_are_open_to_all(embedded: Embedded) -> None:

@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from e2e.servers import Deploy, Deployed, children
+from e2e.servers import Deploy, Deployed
 from rig.postgres import Postgres, postgres_server
+from rig.process import children
 from rig.proxy import Proxy
 from rig.redis import RedisServer
 from rig.redis import redis_server as start_redis

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import psycopg
 from psycopg import sql
-from rig.process import Daemon, free_port, program, temp_dir
+from rig.process import Daemon, children, free_port, program, temp_dir
 
 _ROLE = "kitbag"
 
@@ -43,13 +44,23 @@ class Postgres:
     def stop(self) -> None:
         self._daemon.stop()
 
+    def kill(self) -> None:
+        """End the server and all of its processes as the kernel's out-of-memory killer might."""
+        pid = self._daemon.pid
+        below = children(pid) if pid is not None else []
+        self._daemon.kill()
+        for each in below:  # they would hold on to its memory, without which it can't start
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(each, signal.SIGKILL)
+
     def _run(self, statement: sql.Composed) -> None:
         with _connect(self.port, autocommit=True) as connection:
             connection.execute(statement)
 
 
 @contextmanager
-def postgres_server() -> Iterator[Postgres]:
+def postgres_server(*, durable: bool = False) -> Iterator[Postgres]:
+    """Start a cluster; one that is `durable` keeps what it committed when it is killed."""
     folders = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
     initdb = program("initdb", "postgresql", also=folders)
     server = program("postgres", "postgresql", also=folders)
@@ -82,7 +93,8 @@ def postgres_server() -> Iterator[Postgres]:
                 *(server, "-D", str(data), "-p", str(port), "-k", str(folder)),
                 *("-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200"),
                 # Nobody's data: what a power cut would lose may be lost.
-                *("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"),
+                *("-c", "fsync=off", "-c", "full_page_writes=off"),
+                *("-c", f"synchronous_commit={'on' if durable else 'off'}"),
             ],
             log=folder / "log",
             ready=lambda: _answers(port),

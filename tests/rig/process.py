@@ -157,6 +157,24 @@ class Daemon:
         self._process.wait()
 
 
+def children(pid: int) -> list[int]:
+    """Every living descendant of a process."""
+    parents: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = stat.read_text().rpartition(") ")[2].split()[:2]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if state != "Z":
+            parents.setdefault(int(parent), []).append(int(stat.parent.name))
+    found, waiting = [], [pid]
+    while waiting:
+        below = parents.get(waiting.pop(), [])
+        found += below
+        waiting += below
+    return found
+
+
 def _dies_with_parent(stop_signal: signal.Signals, user: str | None) -> list[str]:
     setpriv = shutil.which("setpriv")
     if setpriv is None:

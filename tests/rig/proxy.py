@@ -23,6 +23,7 @@ class Proxy:
     `bytes_per_s`        passes the client's bytes on no faster than this, for each connection
     `down_bytes_per_s`   passes the server's bytes on no faster than this, for each connection
     `refuse`             resets new connections
+    `frozen`             passes nothing on in either direction, and says nothing either
     `die_after_bytes`    resets every connection, and then new ones, once the clients have sent
                          this many bytes, counted from when it is set
     `answers`            raw responses; each answers one new connection's first request instead of
@@ -39,6 +40,7 @@ class Proxy:
         self.bytes_per_s: float | None = None
         self.down_bytes_per_s: float | None = None
         self.refuse = False
+        self.frozen = False
         self.answers: list[bytes] = []
         self.connections = 0
         self.bytes_up = 0
@@ -105,6 +107,8 @@ class Proxy:
             self._track(stack, client)
             if self.delay_s:
                 time.sleep(self.delay_s)
+            while self.frozen:
+                time.sleep(0.02)
             if self.answers:
                 self._answer(client, self.answers.pop(0))
                 return
@@ -138,6 +142,8 @@ class Proxy:
                 for key, _ in selector.select():
                     source: socket.socket = key.fileobj  # type: ignore[assignment]
                     data = source.recv(_CHUNK)
+                    while self.frozen and source.fileno() >= 0:
+                        time.sleep(0.02)
                     if not data:
                         selector.unregister(source)
                         key.data.shutdown(socket.SHUT_WR)

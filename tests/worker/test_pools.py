@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from e2e.servers import children
-from rig.process import Daemon
+from rig.process import Daemon, children
 from rig.redis import RedisServer
 
 from catalog.states import BuildState

@@ -9,8 +9,7 @@ from collections.abc import Callable
 
 import pytest
 import redis
-from e2e.servers import children
-from rig.process import Daemon
+from rig.process import Daemon, children
 from rig.redis import RedisServer
 
 from catalog import builds
