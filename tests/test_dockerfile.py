@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
+import httpx
 import pytest
 from rig.docker import CA_BUNDLE, DockerEngine
+from rig.git import GitServer
+from rig.process import free_port
 
 ROOT = Path(__file__).parents[1]
 pytestmark = [pytest.mark.rig, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -59,8 +63,50 @@ def test_the_image_holds_the_locked_packages_and_neither_tests_nor_the_secret(
 
 
 def test_the_image_is_small(docker_engine: DockerEngine, image: str) -> None:
-    sizes = [
-        int(docker_engine.docker("inspect", "--format={{.Size}}", name).stdout)
-        for name in (image, "debian-python:rig")
+    size = int(docker_engine.docker("inspect", "--format={{.Size}}", image).stdout)
+    assert size < 300_000_000
+
+
+def test_the_image_fetches_sources_with_what_is_left_of_git(
+    docker_engine: DockerEngine, image: str, git_server: GitServer
+) -> None:
+    url = git_server.repository("dockerfile", {"requirements.txt": "one"}).http_url
+    options = ["--entrypoint=git"]
+    docker_engine.run(image, "clone", "--depth=1", url, "/tmp/source", options=options)
+    assert "OpenSSH" in docker_engine.run(image, "-V", options=["--entrypoint=ssh"]).stderr
+    helpers = docker_engine.run(image, "--exec-path", options=options).stdout.strip()
+    found = docker_engine.run(image, helpers, options=["--entrypoint=ls"]).stdout.split()
+    assert {"git-remote-https", "git-submodule"} <= set(found)
+
+
+def test_a_container_of_it_migrates_a_catalog_and_serves_it(
+    docker_engine: DockerEngine, image: str
+) -> None:
+    port = free_port()
+    volume, name = f"kitbag-{port}", f"kitbag-api-{port}"
+    options = [
+        *("--network=host", f"--volume={volume}:/var/lib/kitbag", "--read-only", "--tmpfs=/tmp"),
+        "--env=KITBAG_DATABASE_URL=sqlite:////var/lib/kitbag/catalog.db",
+        "--env=KITBAG_DATA=/var/lib/kitbag/data",
     ]
-    assert sizes[0] - sizes[1] < 450_000_000
+    try:
+        docker_engine.docker("run", "--rm", *options, image, "migrate")
+        began = time.monotonic()
+        docker_engine.docker("run", "--detach", f"--name={name}", *options, image,
+                             "api", "--port", str(port))  # fmt: skip
+        while not healthy(port):
+            log = docker_engine.docker("logs", name, check=False)
+            assert time.monotonic() - began < 120, log.stdout + log.stderr
+            time.sleep(0.05)
+        print(f"healthy after {time.monotonic() - began:.1f} s")
+    finally:
+        docker_engine.docker("rm", "--force", name, check=False)
+        docker_engine.docker("volume", "rm", "--force", volume, check=False)
+
+
+def healthy(port: int) -> bool:
+    try:
+        answer = httpx.get(f"http://127.0.0.1:{port}/healthz", trust_env=False, timeout=5)
+    except httpx.HTTPError:
+        return False
+    return answer.status_code == 200
