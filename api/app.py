@@ -24,6 +24,7 @@ from api.auth.guard import show_lock
 from api.bases.routes import router as bases
 from api.builds.follow import Hub
 from api.builds.routes import router as builds
+from api.cluster.routes import launches, restarts, uses
 from api.environments.resolver import Resolver
 from api.environments.routes import resolve_router as resolve
 from api.environments.routes import router as environments
@@ -43,6 +44,7 @@ from api.metrics.registry import Metrics
 from api.packages.routes import router as packages
 from api.pages.actions import router as page_actions
 from api.pages.actions import sign_in_router
+from api.pages.notebooks import router as notebook_pages
 from api.pages.render import problem_page, static_files
 from api.pages.routes import router as pages
 from api.pins.routes import router as pins
@@ -131,10 +133,10 @@ def create_app(
     app.state.probe = Probe(engine, services.queue)
     for router in (
         *(builds, plans, rollouts, environments, hooks, resolve, pins, bases),
-        *(verifications, rebases, packages, quota, audit),
+        *(verifications, rebases, packages, quota, audit, launches, restarts, uses),
     ):
         app.include_router(router, dependencies=[Depends(show_lock)], responses=_ANY_ROUTE)
-    for router in (pages, page_actions, launcher, sign_in_router):
+    for router in (pages, page_actions, notebook_pages, launcher, sign_in_router):
         app.include_router(router)
     app.mount("/static", static_files())
     app.state.problem_page = problem_page

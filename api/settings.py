@@ -78,6 +78,10 @@ class ApiSettings(BaseSettings):
 
     quotas: Path | None = Field(None, description="What each may use (docs/quotas.md).")
 
+    kubeflow_url: str = Field(
+        "", pattern=r"^(https?://[^\s/@]+/?)?$", description="Where Kubeflow serves notebooks."
+    )
+
     rate_limit: float = Field(100, ge=0, description="Requests a second of each caller; 0: all.")
     rate_burst: int = Field(2000, ge=1, le=10**9, description="Requests at once of each caller.")
     rate_limit_unknown: float = Field(

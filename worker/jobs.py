@@ -10,6 +10,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 from typing import Any
 
 import redis
@@ -20,6 +21,19 @@ SILENT_S = 30.0
 MAX_ATTEMPTS = 5
 _BEAT_S = 0.5
 _OPEN = "kitbag:jobs"
+
+
+class JobKind(StrEnum):
+    """What a job is."""
+
+    VERIFY = "verify"
+    REBASE = "rebase"
+    LAUNCH = "launch"
+    """A notebook is started."""
+    RESTART = "restart"
+    """A notebook gets a version at once."""
+    USES = "uses"
+    """What runs an environment is looked for."""
 
 
 class Jobs:

@@ -135,6 +135,11 @@ class WorkerSettings(QueueSettings):
         max_length=63,
         description="The WorkspaceKind of Notebooks v2 whose images workers keep, if any.",
     )
+    notebook_account: str = Field(
+        "",
+        description="The service account of notebooks that are launched, such as default-editor.",
+    )
+    notebook_url: str = Field("", description="How notebooks reach the API; PUBLIC_URL unless set.")
     kinds: Path | None = Field(None, description="More kinds for rollouts (docs/pin.md).")
     cluster_acts_as: ActsAs = ActsAs.SERVICE_ACCOUNT
     cluster_account: str = Field("kitbag", description="The service account of each namespace.")

@@ -21,10 +21,10 @@ REBASE = "rebase"
 def verify(engine: Engine, queue: Queue, who: Principal, name: str) -> Verification:
     """Begin to verify a version; raises like `catalog.versions.find`."""
     with reading(engine) as session:
-        found = versions.resolve(session, name)
-        who.require(Role.USER, found.environment.namespace)
-        exact = f"{found.environment.full_name}:{found.number}"
-    return Verification.model_validate(_begin(queue, VERIFY, {"version": exact}))
+        version = versions.resolve(session, name)
+        who.require(Role.USER, version.environment.namespace)
+        exact = f"{version.environment.full_name}:{version.number}"
+    return Verification.model_validate(begin(queue, VERIFY, {"version": exact}))
 
 
 def rebase(engine: Engine, queue: Queue, who: Principal, asked: Rebase) -> Rebasing:
@@ -33,27 +33,29 @@ def rebase(engine: Engine, queue: Queue, who: Principal, asked: Rebase) -> Rebas
     with reading(engine) as session:
         for base in (asked.old, asked.new):
             bases.meant(session, base)
-    return Rebasing.model_validate(_begin(queue, REBASE, asked.model_dump()))
+    return Rebasing.model_validate(begin(queue, REBASE, asked.model_dump()))
 
 
 def verification(queue: Queue, who: Principal, job_id: str) -> Verification:
     """How far a verification is, for who sees what it is about."""
-    return Verification.model_validate(_found(queue, who, VERIFY, job_id))
+    return Verification.model_validate(found(queue, who, VERIFY, job_id))
 
 
 def rebasing(queue: Queue, who: Principal, job_id: str) -> Rebasing:
     """How far a rebase is, for who sees all that it is about."""
-    return Rebasing.model_validate(_found(queue, who, REBASE, job_id))
+    return Rebasing.model_validate(found(queue, who, REBASE, job_id))
 
 
-def _begin(queue: Queue, kind: str, arguments: dict[str, Any]) -> dict[str, Any]:
+def begin(queue: Queue, kind: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """A new job; raises ProblemError if the queue is away."""
     try:
         return _shown(queue.begin_job(kind, arguments))
     except PlanRefusedError as error:
         raise ProblemError.told(error.problem) from error
 
 
-def _found(queue: Queue, who: Principal, kind: str, job_id: str) -> dict[str, Any]:
+def found(queue: Queue, who: Principal, kind: str, job_id: str) -> dict[str, Any]:
+    """A job of this kind, for who sees what it is about; raises ProblemError."""
     try:
         job = queue.job(job_id)
     except PlanRefusedError as error:

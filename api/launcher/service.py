@@ -86,10 +86,11 @@ def newest(engine: Engine, asked: NormalRequest) -> VersionOut | None:
 
 
 def to_version(engine: Engine, settings: ApiSettings, environment: str, wanted: str) -> str:
-    """Where a version starts: the operator's address, or else its own page here."""
+    """Where a version starts: the operator's address, the form of a notebook, or its own page."""
     version = environments.version(engine, environment, wanted)
     if settings.launch_url is None:
-        return f"/environments/{version.environment}/versions/{version.number}"
+        what = "launch" if settings.cluster else "versions"
+        return f"/environments/{version.environment}/{what}/{version.number}"
     return template.filled(settings.launch_url, version)
 
 

@@ -48,7 +48,8 @@ def show_environment(
 ) -> HTMLResponse:
     """An environment's versions and builds."""
     found = views.environment(services.engine, f"{namespace}/{name}", before=before)
-    context = {**found, "can_offer": services.settings.keeps_a_list}
+    settings = services.settings
+    context = {**found, "can_offer": settings.keeps_a_list, "can_look": bool(settings.cluster)}
     return page(request, "environment.html", context)
 
 
@@ -65,8 +66,9 @@ def show_version(
     """What is in an image of a version, what came with it, and where to use it."""
     which = (accelerator or None, platform or None)
     shown = views.version(services.engine, f"{namespace}/{name}", version, which)
-    can_launch = services.settings.launch_url is not None
-    return page(request, "version.html", {**shown, "can_launch": can_launch})
+    settings = services.settings
+    can = {"can_launch": settings.launch_url is not None, "can_look": bool(settings.cluster)}
+    return page(request, "version.html", {**shown, **can})
 
 
 @router.get("/builds")

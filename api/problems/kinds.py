@@ -47,6 +47,7 @@ class Slug(StrEnum):
     JOB_NOT_FOUND = "job-not-found"
     ROLLOUT_NOT_FOUND = "rollout-not-found"
     NO_CLUSTER = "no-cluster"
+    CLUSTER_REFUSED = "cluster-refused"
     ENGINE_NEEDED = "engine-needed"
     ENGINE_UNREACHABLE = "engine-unreachable"
     BUILD_FAILED = "build-failed"
@@ -100,9 +101,10 @@ KINDS: Mapping[Slug, Kind] = {
     Slug.TIMED_OUT: Kind("It took too long", 504),
     Slug.REBASE_REFUSED: Kind("The environment can't go on this base", 422),
     Slug.NOT_VERIFIABLE: Kind("The version can't be built again here", 422),
-    Slug.JOB_NOT_FOUND: Kind("There is no such verification or rebase", 404),
+    Slug.JOB_NOT_FOUND: Kind("There is no such job", 404),
     Slug.ROLLOUT_NOT_FOUND: Kind("There is no such rollout", 404),
     Slug.NO_CLUSTER: Kind("The server is connected to no cluster", 422),
+    Slug.CLUSTER_REFUSED: Kind("The cluster did not do it", 422),
     Slug.ENGINE_NEEDED: Kind("A container engine is needed", 422),
     Slug.ENGINE_UNREACHABLE: Kind("The container engine did not answer", 502),
     Slug.BUILD_FAILED: Kind("A step of the build failed", 422),

@@ -380,6 +380,27 @@ class Client:
         body = {"old": old, "new": new, "environments": environments, "dry_run": dry_run}
         return self._job("/v1/rebases", body, timeout_s)
 
+    def launch(self, version: str, *, timeout_s: float | None = None, **asked: str | int) -> Json:
+        """Start a notebook on NS/NAME[:VERSION]: what was made, with `url` or `path`.
+
+        `asked` are the fields of POST /v1/launches. Raises StillRunningError after `timeout_s`.
+        """
+        body = {
+            "version": str(_env(version)),
+            **{key: value for key, value in asked.items() if value},
+        }
+        return self._job("/v1/launches", body, timeout_s)
+
+    def restart(
+        self, version: str, namespace: str, name: str, *, timeout_s: float | None = None
+    ) -> Json:
+        """Have a Notebook run NS/NAME[:VERSION] now; `state` and `say` tell what became of it.
+
+        Whatever runs in it ends. Raises StillRunningError after `timeout_s`.
+        """
+        body = {"version": str(_env(version)), "namespace": namespace, "name": name}
+        return self._job("/v1/restarts", body, timeout_s)
+
     def _job(self, path: str, body: Json, timeout_s: float | None) -> Json:
         ends = None if timeout_s is None else time.monotonic() + timeout_s
         job = self._transport.post(path, body)

@@ -20,8 +20,8 @@ from catalog.engine import reading, writing
 from catalog.errors import BaseNotFoundError
 from catalog.models import Version
 from worker import app as queue
-from worker import rebasing, verifying, working
-from worker.jobs import SILENT_S, Jobs
+from worker import rebasing, verifying
+from worker.jobs import SILENT_S, JobKind, Jobs
 
 from .conftest import MINOR, PYTHON, Site, digest, tiny_base
 
@@ -144,10 +144,10 @@ def test_a_job_is_done_by_a_worker_and_answers(
     monkeypatch.setenv("KITBAG_BROKER_URL", url)
     queue.app.cache_clear()
     try:
-        asked = queue.begin_job(working.REBASE, {"old": "auto", "new": "newer"})
+        asked = queue.begin_job(JobKind.REBASE, {"old": "auto", "new": "newer"})
         with closing(Jobs(url)) as jobs:
             # As if the worker that began this one had been killed a while ago.
-            left = jobs.add(working.VERIFY, {"version": "alice/gan:1"})
+            left = jobs.add(JobKind.VERIFY, {"version": "alice/gan:1"})
             left |= {"state": "running", "attempt": 1, "beat": time.time() - SILENT_S}
             jobs._write(left)
             ends = time.monotonic() + 120

@@ -22,6 +22,7 @@ _ARCHIVE = re.compile(
 )
 # https://github.com/kubeflow/kubeflow, notebook-controller: NB_PREFIX is /notebook/NAMESPACE/NAME.
 _NB_PREFIX = re.compile(r"/notebook/(?P<namespace>[^/]+)/(?P<name>[^/]+)/?")
+_WORKSPACE = re.compile(r"/workspace/connect/")
 
 
 @dataclass(frozen=True)
@@ -73,14 +74,38 @@ def environment_name(given: str | None = None) -> str:
     """
     text = given or os.environ.get("KITBAG_ENVIRONMENT")
     if not text:
-        notebook = _NB_PREFIX.fullmatch(os.environ.get("NB_PREFIX", ""))
+        notebook = _notebook()
         if notebook is None:
             raise KitbagError(
                 "nothing says which environment this is: give --name NS/NAME, or set"
                 " KITBAG_ENVIRONMENT"
             )
-        text = f"{notebook['namespace']}/{notebook['name']}"
+        text = "/".join(notebook)
     try:
         return EnvRef.parse(text).environment
     except ValueError as error:
         raise KitbagError(str(error)) from error
+
+
+def notebook_name() -> tuple[str, str]:
+    """The namespace and name of the Kubeflow Notebook that this process runs in.
+
+    Raises KitbagError elsewhere, with what to do there instead.
+    """
+    notebook = _notebook()
+    if notebook is not None:
+        return notebook
+    if _WORKSPACE.match(os.environ.get("NB_PREFIX", "")):
+        raise KitbagError(
+            "this is a Workspace: stop and start it on Kubeflow's page, which shows the new version"
+            " as an update"
+        )
+    raise KitbagError(
+        "this is no Notebook of Kubeflow's, which NB_PREFIX would name: stop this server and start"
+        " it again on the new version"
+    )
+
+
+def _notebook() -> tuple[str, str] | None:
+    found = _NB_PREFIX.fullmatch(os.environ.get("NB_PREFIX", ""))
+    return None if found is None else (found["namespace"], found["name"])

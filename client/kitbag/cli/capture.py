@@ -21,17 +21,21 @@ _WOULD_CHANGE = 1
 @click.option("--name", metavar="NS/NAME", help="The environment; KITBAG_ENVIRONMENT by default.")
 @click.option("-y", "--yes", is_flag=True, help="Build without asking.")
 @click.option("--check", is_flag=True, help="Only show the difference; exit 1 if there is one.")
+@click.option("--restart", is_flag=True, help="Then restart this notebook on it.")
 @as_json
 @click.pass_context
-def capture(context: click.Context, name: str | None, yes: bool, check: bool, json_: bool) -> None:
+def capture(
+    context: click.Context, name: str | None, yes: bool, check: bool, restart: bool, json_: bool
+) -> None:
     """Save what was installed in this notebook as a new version of its environment.
 
     Shows what differs from the image that is running, asks on a terminal, builds, and prints
     REGISTRY/REPO@sha256:… on stdout.
     """
     from kitbag.capture import look
-    from kitbag.capture.image import environment_name
+    from kitbag.capture.image import environment_name, notebook_name
 
+    notebook = notebook_name() if restart else None
     found = look()
     _print(found.difference)
     if check:
@@ -48,21 +52,29 @@ def capture(context: click.Context, name: str | None, yes: bool, check: bool, js
         if not sys.stdin.isatty():
             raise KitbagError("this would be built: say --yes where nobody can be asked")
         click.confirm(f"Save this as a new version of {environment}?", err=True, abort=True)
-    _save(found, environment, json_)
+    context.exit(_save(found, environment, notebook, json_))
 
 
-def _save(found: Capture, environment: str, json_: bool) -> None:
+def _save(found: Capture, environment: str, notebook: tuple[str, str] | None, json_: bool) -> int:
     from kitbag.capture.save import save
     from kitbag.client import Client
 
     with Client() as client:
         build = waited(client, save(client, environment, found), json_)
+        version = f"{build.environment}:{build.version}"
+        if not json_:
+            click.echo(build.image)
+        restarted = client.restart(version, *notebook) if notebook else None
     if json_:
-        print_json({"difference": as_document(found), "build": dict(build.json)})
-        return
-    click.echo(build.image)
-    for line in what_follows(f"{build.environment}:{build.version}"):
-        click.echo(line, err=True)
+        document = {"difference": as_document(found), "build": dict(build.json)}
+        print_json(document | ({"restart": dict(restarted)} if restarted else {}))
+    elif restarted:
+        title = f"Notebook {restarted['namespace']}/{restarted['name']}"
+        click.echo(clean(f"{title}: {restarted['state']}, {restarted['say']}"), err=True)
+    else:
+        for line in what_follows(version):
+            click.echo(line, err=True)
+    return 0 if restarted is None or restarted["state"] in ("done", "same") else _WOULD_CHANGE
 
 
 def what_follows(version: str) -> list[str]:
@@ -70,7 +82,8 @@ def what_follows(version: str) -> list[str]:
     return [
         "what you can do with it now:",
         f"  kitbag pin . --env {version} -i     pin the manifests and pipelines of this folder",
-        f"  kitbag apply -f FILE --env {version}     start this notebook, or anything, on it",
+        f"  kitbag restart {version}     restart this notebook on it; what runs in it ends",
+        f"  kitbag apply -f FILE --env {version}     start anything else on it",
     ]
 
 

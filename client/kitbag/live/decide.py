@@ -12,6 +12,7 @@ from ..specs import ImageRef, Kinds, SpecError, builtin
 from ..specs.lives import Effect, Live, rule
 from . import choices
 from .objects import COPY_OF, Json, Place, Ref, origin_of, places, renamed, root, with_images
+from .told import following
 
 
 class Action(enum.Enum):
@@ -144,8 +145,10 @@ def _changed(
 ) -> Decision:
     ref = Ref.of(item)
     before = tuple(dict.fromkeys(site.image or "no image" for site in stale))
-    paths = tuple(site.path for site in stale)
-    after = with_images(item, {site.path: wanted.instead_of(site.image) for site in stale})
+    images = {site.path: wanted.instead_of(site.image) for site in stale}
+    changes = images | following(item, images, wanted.version)
+    paths = tuple(changes)
+    after = with_images(item, changes)
     if live.change is Effect.ENDED:
         return Decision(Action.SKIP, "it has ended; what starts next is to have the image", before)
     if live.change is Effect.RESTARTS and not choice.restart:

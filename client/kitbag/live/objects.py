@@ -108,7 +108,7 @@ def places(
 
 
 def with_images(item: Json, images: Mapping[str, str | None]) -> dict[str, Any]:
-    """A copy of the object that says these images at these paths."""
+    """A copy of the object that says these images, or other texts, at these paths."""
     changed = copy.deepcopy(dict(item))
     for path, image in images.items():
         *way, last = (_step(step) for step in parse(path))

@@ -75,6 +75,47 @@ def test_every_page_is_accessible_and_fits(browser: Browser, site: Site, look: s
     context.close()
 
 
+@pytest.mark.parametrize("look", ["desk-light", "phone-dark"])
+def test_the_pages_of_notebooks_are_accessible_and_fit(
+    browser: Browser, make_site: Callable[..., Site], look: str
+) -> None:
+    site = make_site(cluster="in-cluster", workspace_kind="jupyterlab")
+    site.add_base()
+    site.new_version()
+    launched, found = (
+        site.http.post(path, data={"name": "gan", "namespace": "alice"}).headers["location"]
+        for path in ("/environments/alice/gan/launch/1", "/environments/alice/gan/uses")
+    )
+    job, search = site.workers.jobs.values()
+    image = "registry.example/alice/gan@sha256:" + "a" * 64
+    where = {"kind": "Notebook", "namespace": "alice", "name": "gan"}
+    made = {**where, "image": image, "say": "it is made", "path": "/notebook/alice/gan/"}
+    job |= {"state": "done", "result": made}
+    items = [{**where, "versions": [1], "images": [image]}]
+    search |= {"state": "done", "result": {"items": items, "unseen": ["alice: Pod: denied"]}}
+    context: BrowserContext = browser.new_context(
+        base_url=site.url,
+        viewport=DESK if "desk" in look else PHONE,  # type: ignore[arg-type]
+        color_scheme="dark" if "dark" in look else "light",
+    )
+    tab = context.new_page()
+    repository = "https%3A%2F%2Fgit.example%2Fhep%2Fgan.git"
+    for path in (
+        "/environments/alice/gan/versions/1",
+        "/environments/alice/gan/launch/1",
+        launched,
+        found,
+        f"/v1/launch/git/{repository}/main",
+    ):
+        tab.goto(path)
+        shown = Axe().run(tab)
+        wrong = [(item["id"], item["nodes"][0]["target"]) for item in shown.response["violations"]]
+        assert wrong == [], path
+        too_wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+        assert not tab.evaluate(too_wide), path
+    context.close()
+
+
 def test_a_build_is_followed_live_to_its_end(page: Page, site: Site) -> None:
     build_id = site.ask()["id"]
     page.goto(f"/builds/{build_id}")
