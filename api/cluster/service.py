@@ -6,6 +6,7 @@ import re
 from typing import Any
 from urllib.parse import urljoin
 
+from api.audit import subject
 from api.auth.principal import Role
 from api.cluster.schemas import (
     MAX_NAME_CHARS,
@@ -70,6 +71,7 @@ def look(services: Services, asked: Uses, user: str | None) -> Looking:
     """Begin to look for what runs an environment; raises likewise."""
     with reading(services.engine) as session:
         namespaces = uses.namespaces(session, asked.environment)
+    subject.note(asked.environment)
     arguments = {
         "version": asked.environment,
         "namespaces": namespaces,
@@ -99,6 +101,7 @@ def _exact(services: Services, name: str) -> str:
     """NS/NAME:NUMBER of what the name means now."""
     with reading(services.engine) as session:
         found = versions.resolve(session, name)
+        subject.note(found.environment.full_name)
         return f"{found.environment.full_name}:{found.number}"
 
 

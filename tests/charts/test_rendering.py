@@ -518,7 +518,7 @@ def test_lists_of_images_are_kept_with_rights_on_them_alone(helm: Helm) -> None:
         assert variables["KITBAG_SPAWNER"] == "kubeflow/jwa"
         assert variables["KITBAG_WORKSPACE_KIND"] == "jupyterlab"
         assert ("KITBAG_LAUNCH_URL" in variables) is told
-    assert variables["KITBAG_NOTEBOOK_URL"] == "http://kb-kitbag-api.kitbag.svc"
+    assert variables["KITBAG_NOTEBOOK_URL"] == "http://kb-kitbag-api.default.svc"
 
 
 def test_only_with_rollouts_may_workers_do_anything_in_the_cluster_and_then_act_as_others(
