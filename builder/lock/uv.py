@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import re
+import shutil
 import sys
 import tempfile
 import time
@@ -16,6 +17,7 @@ from pathlib import Path
 import uv
 
 from builder.choices import IndexStrategy
+from builder.errors import DiskFullError
 from builder.guard import guard
 from builder.lock.model import Target, UvSettings
 from builder.secrets import Secrets, own_secret, without_user
@@ -26,6 +28,7 @@ CONFIG = "uv.toml"
 # A released file never changes, though not every mirror says so: its metadata is asked for once.
 _FILES_STAY = 'cache-control = { files = "max-age=365000000, immutable" }'
 _KEPT = ("PATH", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
+_ROOM_BYTES = 1 << 20
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
 
@@ -60,6 +63,18 @@ class Uv:
             return ran
 
     def _run(self, command: list[str], environment: dict[str, str]) -> Ran:
+        """Run it; what ends by a signal says nothing about the requirements.
+
+        uv aborts, and can't say why, where there is no room for what it says.
+        """
+        ran = self._to_its_end(command, environment)
+        if ran.status < 0 and shutil.disk_usage(self.folder).free < _ROOM_BYTES:
+            raise DiskFullError("The worker's disk is full; free some space and try again.")
+        if ran.status < 0:
+            raise RuntimeError(f"uv was ended by the signal {-ran.status}: {ran.err[-500:]}")
+        return ran
+
+    def _to_its_end(self, command: list[str], environment: dict[str, str]) -> Ran:
         return run(
             command,
             env=environment,

@@ -10,6 +10,7 @@ from rig.http import QuietHandler, serve
 from builder.errors import (
     BuildError,
     CancelledError,
+    DiskFullError,
     EngineNeededError,
     IndexRefusedError,
     IndexUnreachableError,
@@ -159,3 +160,29 @@ def test_targets_that_no_wheel_fits_are_refused():
         Target("2.7")
     with pytest.raises(InvalidSpecError, match="windows/amd64"):
         Target("3.11", platform=Platform("windows", "amd64"))
+
+
+@pytest.mark.parametrize("number", [6, 9])
+def test_a_resolver_that_is_killed_is_no_fault_of_the_requirements(
+    lock_files, tmp_path, monkeypatch, number
+):
+    dying = tmp_path / "uv"
+    dying.write_text(f"#!/bin/sh\nkill -{number} $$\n")
+    dying.chmod(0o755)
+    monkeypatch.setattr("uv.find_uv_bin", lambda: str(dying))
+    with pytest.raises(RuntimeError, match=f"the signal {number}"):
+        lock_files({"requirements.txt": "one\n"})
+
+
+def test_a_resolver_that_dies_since_the_disk_is_full_says_so(
+    lock_files, tmp_path, monkeypatch, make_disk
+):
+    disk = make_disk(1 << 20)
+    (disk / "filler").write_bytes(bytes(100_000))
+    dying = tmp_path / "uv"
+    dying.write_text("#!/bin/sh\nkill -6 $$\n")
+    dying.chmod(0o755)
+    monkeypatch.setattr("uv.find_uv_bin", lambda: str(dying))
+    monkeypatch.setattr("tempfile.tempdir", str(disk))
+    with pytest.raises(DiskFullError, match="disk is full"):
+        lock_files({"requirements.txt": "one\n"})
