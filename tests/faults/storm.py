@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -217,8 +218,7 @@ class Storm:
     ) -> str:
         pair = self.chance.choice(LINES)
         begin(pair)
-        self._lasts()
-        end(pair)
+        self._lasts(lambda: end(pair))
         return "-".join(pair)
 
     def _disk(self) -> str:
@@ -228,23 +228,22 @@ class Storm:
         with filler.open("wb") as stream, contextlib.suppress(OSError):
             while True:
                 os.posix_fallocate(stream.fileno(), stream.seek(0, os.SEEK_END), 1 << 16)
-        self._lasts()
-        filler.unlink()
+        self._lasts(filler.unlink)
         return f"disk-{name}"
 
     def _clock(self) -> str:
         name = self.chance.choice(sorted(self.site.clocks))
         seconds = self.chance.choice([-3600, -60, 60, 3600, 86400])
         put_off(self.site.clocks[name], seconds)
-        self._lasts()
-        put_off(self.site.clocks[name], 0)
+        self._lasts(lambda: put_off(self.site.clocks[name], 0))
         return f"clock-{name}"
 
-    def _lasts(self) -> None:
-        until = time.monotonic() + self.chance.uniform(1, 4)
+    def _lasts(self, end: Callable[[], None]) -> None:
+        """Ask for a build meanwhile, and end it after a while, whether that was answered or not."""
+        timer = threading.Timer(self.chance.uniform(1, 4), end)
+        timer.start()
         self.ask()
-        while time.monotonic() < until:
-            time.sleep(0.1)
+        timer.join()
 
 
 def pool(worker: Daemon) -> list[int]:
