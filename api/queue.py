@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
+
+from worker.presence import Presence
 
 
 class PlanRefusedError(Exception):
@@ -28,6 +30,12 @@ class Queue(Protocol):
 
     def job(self, job_id: str) -> dict[str, Any] | None:
         """The job as it is now, None if there is none; raises PlanRefusedError likewise."""
+
+    def tallies(self) -> dict[str, Any]:
+        """What the workers counted (`worker.tally.read`); nothing if they can't be asked."""
+
+    def workers(self) -> Sequence[Presence]:
+        """The workers that lately said that they live; none if the queue is away."""
 
     def queue_health(self, timeout_s: float) -> dict[str, Any]:
         """`broker`: whether it answers; `workers`: those that answered. Never raises."""
@@ -70,6 +78,17 @@ class WorkerQueue:
         except app.WorkerProblem as error:
             raise PlanRefusedError(error.problem) from error
         return found
+
+    def tallies(self) -> dict[str, Any]:
+        from worker import app
+
+        found: dict[str, Any] = app.tallies()
+        return found
+
+    def workers(self) -> Sequence[Presence]:
+        from worker import app
+
+        return app.workers()
 
     def queue_health(self, timeout_s: float) -> dict[str, Any]:
         from worker import app

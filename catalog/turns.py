@@ -10,6 +10,7 @@ every build has the same cost.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from sqlalchemy import ColumnElement, Select, func, or_, select, text
 from sqlalchemy.orm import Session
@@ -67,6 +68,22 @@ def lanes(session: Session) -> Sequence[str]:
     return session.scalars(
         select(Build.lane).where(Build.state == BuildState.QUEUED).distinct().order_by(Build.lane)
     ).all()
+
+
+def waiting(session: Session) -> Sequence[tuple[str, int, datetime]]:
+    """The lanes in which builds wait: how many, and since when the oldest does."""
+    rows = session.execute(
+        select(_ALL.c.lane, func.count(), func.min(_ALL.c.queued_at))
+        .where(_ALL.c.state == BuildState.QUEUED)
+        .group_by(_ALL.c.lane)
+        .order_by(_ALL.c.lane)
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+def running(session: Session) -> int:
+    """How many builds are worked on."""
+    return session.scalar(select(func.count()).where(_ALL.c.state.in_(RUNNING))) or 0
 
 
 def waiting_lanes(session: Session, tenant: str) -> Sequence[str]:

@@ -18,6 +18,7 @@ from celery import Celery, Task
 from celery.signals import before_task_publish
 
 from telemetry import context, tracing
+from worker import presence, tally
 from worker.jobs import Jobs
 from worker.settings import QueueSettings
 
@@ -198,10 +199,7 @@ def queue_health(timeout_s: float = 1.0) -> dict[str, Any]:
     One is enough to be ready, and waiting for all of them takes the whole time-out.
     """
     try:
-        client = redis.Redis.from_url(
-            QueueSettings().broker_url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s
-        )
-        with client:
+        with _broker(timeout_s) as client:
             client.ping()
         replies = app().control.ping(timeout=timeout_s, limit=1)
     except _QUEUE_ERRORS:
@@ -209,15 +207,36 @@ def queue_health(timeout_s: float = 1.0) -> dict[str, Any]:
     return {"broker": True, "workers": sorted(name for reply in replies for name in reply)}
 
 
+def tallies(timeout_s: float = 1.0) -> dict[str, Any]:
+    """What the workers counted, as `worker.tally.read` gives it; nothing while Redis is away."""
+    try:
+        with _broker(timeout_s) as broker:
+            return tally.read(broker)
+    except _QUEUE_ERRORS:
+        return {}
+
+
+def workers(timeout_s: float = 1.0) -> list[presence.Presence]:
+    """The workers that said lately that they live; none while the broker does not answer."""
+    try:
+        with _broker(timeout_s) as broker:
+            return list(presence.everyone(broker))
+    except _QUEUE_ERRORS:
+        return []
+
+
+def _broker(timeout_s: float) -> redis.Redis:
+    return redis.Redis.from_url(
+        QueueSettings().broker_url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s
+    )
+
+
 def queue_messages(timeout_s: float = 1.0) -> dict[str, int]:
     """How many messages wait in each queue of builds; empty while the broker does not answer."""
     queues = (LAYERED_QUEUE, ENGINE_QUEUE)
     try:
-        client = redis.Redis.from_url(
-            QueueSettings().broker_url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s
-        )
         # The lists that kombu keeps messages in until a worker takes them.
-        with client, client.pipeline(transaction=False) as pipeline:
+        with _broker(timeout_s) as client, client.pipeline(transaction=False) as pipeline:
             for queue in queues:
                 pipeline.llen(queue)
             return dict(zip(queues, pipeline.execute(), strict=True))

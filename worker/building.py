@@ -21,7 +21,7 @@ from catalog.errors import (
     IllegalTransitionError,
     LostBuildError,
 )
-from catalog.states import RUNNING, BuildState
+from catalog.states import ENDED, RUNNING, BuildState
 from catalog.types import utcnow
 from telemetry import context, tracing
 from worker import binder, identity, leftovers, stages
@@ -36,8 +36,17 @@ from worker.reporter import Reporter
 from worker.request import parse
 from worker.run import run
 from worker.services import Services
+from worker.tally import Tally
 
 log = logging.getLogger(__name__)
+
+_AMOUNTS = {
+    "bytes_moved": ("kitbag_build_bytes", "store"),
+    "bytes_downloaded": ("kitbag_build_bytes", "worker"),
+    "layers_known": ("kitbag_build_layers", "hit"),
+    "layers_new": ("kitbag_build_layers", "miss"),
+}
+"""What a build's facts are counted as."""
 
 
 def build(kit: Services, build_id: str, lane: str = LAYERED) -> None:
@@ -71,6 +80,7 @@ def build(kit: Services, build_id: str, lane: str = LAYERED) -> None:
         timed() as phases,
     ):
         _build(kit, row, phases)
+    _count(kit, row, phases)
 
 
 def _build(kit: Services, row: Build, phases: Phases) -> None:
@@ -91,6 +101,28 @@ def _build(kit: Services, row: Build, phases: Phases) -> None:
     log.info("build %s ended after %.1f s", row.id, time.monotonic() - began)
     _make_room(kit, row)
     stages.drop(kit, row.id)
+
+
+def _count(kit: Services, row: Build, phases: Phases) -> None:
+    """Tell how long it waited and took, what it moved, and how it ended, if it did here."""
+    try:
+        with reading(kit.engine) as session:
+            ended = builds.get(session, row.id)
+    except (SQLAlchemyError, BuildNotFoundError):
+        return
+    tally = Tally()
+    if row.attempt == 1 and row.started_at is not None:
+        waited_s = (row.started_at - row.created_at).total_seconds()
+        tally.observe("kitbag_build_queue_seconds", row.lane, value=waited_s)
+    for phase, took_s in phases.seconds.items():
+        tally.observe("kitbag_build_phase_seconds", phase, value=took_s)
+    if ended.attempt == row.attempt and ended.state in ENDED:
+        reason = str((ended.error or {}).get("type", ""))
+        tally.count("kitbag_builds_ended", ended.way or "", ended.state, reason)
+        for name, labels in _AMOUNTS.items():
+            amount = (ended.stats or {}).get(name) or 0
+            tally.count(*labels, amount=float(amount))
+    tally.send(kit.settings.broker_url)
 
 
 def _make_room(kit: Services, row: Build) -> None:

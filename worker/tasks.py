@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
 import tempfile
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from builder.model import Step
 from catalog import builds
 from catalog.engine import reading
 from catalog.errors import CatalogError
+from catalog.types import utcnow
 from telemetry import logs, tracing
 from telemetry.settings import Level
 from worker import app as queue
@@ -32,6 +36,7 @@ from worker import (
     leftovers,
     mirroring,
     offering,
+    presence,
     rolling,
     stages,
     working,
@@ -43,9 +48,14 @@ from worker.problems import problem_of, surprise, unreadable
 from worker.request import parse
 from worker.run import prepare
 from worker.services import ENGINE_ALIVE, close_services, services
-from worker.settings import QueueSettings
+from worker.settings import QueueSettings, WorkerSettings
 
 log = logging.getLogger(__name__)
+
+_NAME = f"{socket.gethostname()}:{os.getpid()}"
+_STARTED = utcnow()
+_LIVES_BEATS = 4
+"""A worker that missed so many of its beats is taken for gone."""
 
 _RETELL_S = 60
 _OFFERED = "kitbag:offered"
@@ -221,7 +231,9 @@ class Sweeper(bootsteps.StartStopStep):  # type: ignore[misc]
                 consumer.timer.call_repeatedly(every, _tell_engine, (every,)),
                 consumer.timer.call_repeatedly(_TRIM_S, _ask_trim, (queue.ENGINE_QUEUE,)),
             ]
+        self._tell(consumer, every)
         self._entries += [
+            consumer.timer.call_repeatedly(every, self._tell, (consumer, every)),
             consumer.timer.call_repeatedly(every, _ask, (sweep, every)),
             consumer.timer.call_repeatedly(_TRIM_S, _ask_trim, (None,)),
         ]
@@ -231,12 +243,38 @@ class Sweeper(bootsteps.StartStopStep):  # type: ignore[misc]
         for entry in self._entries:
             entry.cancel()
         self._entries = []
+        with suppress(redis.RedisError), _broker() as broker:
+            presence.leave(broker, _NAME)
+
+    def _tell(self, consumer: Any, every_s: float) -> None:  # noqa: ANN401 # untyped
+        """Let whoever looks after the service know that this worker lives."""
+        settings = WorkerSettings()
+        told = presence.Presence(
+            name=_NAME,
+            release=version("kitbag-server"),
+            queues=tuple(sorted(each.name for each in consumer.task_consumer.queues)),
+            concurrency=consumer.pool.num_processes,
+            engine=settings.engine,
+            started_at=_STARTED,
+            seen_at=utcnow(),
+        )
+        try:
+            with _broker() as broker:
+                presence.tell(broker, told, _LIVES_BEATS * every_s)
+        except redis.RedisError as error:
+            log.warning("the queue does not take a sign of life: %s", type(error).__name__)
+
+
+def _broker() -> redis.Redis:
+    return redis.Redis.from_url(
+        QueueSettings().broker_url, socket_timeout=2, socket_connect_timeout=2
+    )
 
 
 def _tell_engine(every_s: float) -> None:
     """Let the other workers know that one with a container engine lives."""
     try:
-        with redis.Redis.from_url(QueueSettings().broker_url, socket_timeout=2) as broker:
+        with _broker() as broker:
             broker.set(ENGINE_ALIVE, 1, ex=max(60, int(4 * every_s)))
     except redis.RedisError as error:
         log.warning("the queue does not take a sign of life: %s", type(error).__name__)

@@ -91,6 +91,7 @@ TABLE: Mapping[str, Need] = {
     "GET /v1/uses/{id}": Need(Where.REQUEST),
     "GET /v1/bases": _ANYWHERE,
     "GET /v1/quota": _ANYWHERE,
+    "GET /v1/status": _ANYWHERE,
     "GET /v1/audit": Need(Where.REQUEST, Role.ADMIN),
     "GET /v1/bases/{name:path}": _ANYWHERE,
     # Pages

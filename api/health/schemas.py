@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel
+from datetime import datetime
+
+from pydantic import BaseModel, Field
 
 
 class Alive(BaseModel):
@@ -25,3 +27,36 @@ class Readiness(BaseModel):
     catalog: Part
     queue: Part
     workers: Part
+
+
+class WorkerOut(BaseModel):
+    """A worker that lately said that it lives."""
+
+    name: str = Field(description="HOST:PID.")
+    release: str
+    queues: list[str] = Field(description="The lanes and other queues that it takes from.")
+    concurrency: int = Field(description="How much it does at the same time.")
+    engine: str = Field(description="docker, buildkit, or none.")
+    started_at: datetime
+    seen_at: datetime
+
+
+class LaneOut(BaseModel):
+    """Builds that wait in a lane; `oldest_s` is how long the oldest of them has."""
+
+    name: str
+    waiting: int
+    oldest_s: float
+
+
+class Status(BaseModel):
+    """How the whole service is."""
+
+    release: str
+    ready: bool
+    catalog: Part
+    queue: Part
+    engines: Part = Field(description="Whether builds wait for an engine that no worker has.")
+    workers: list[WorkerOut]
+    lanes: list[LaneOut]
+    running: int = Field(description="Builds that are worked on.")

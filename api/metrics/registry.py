@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -12,6 +13,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from api.metrics.tallied import Tallied
 from catalog.build_models import Build
 from catalog.engine import reading
 from catalog.states import BuildState
@@ -23,8 +25,14 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 class Metrics:
     """The metrics of one app; each app has a registry of its own."""
 
-    def __init__(self, engine: Engine, messages: Callable[[], Mapping[str, int]]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        messages: Callable[[], Mapping[str, int]],
+        tallies: Callable[[], dict[str, Any]],
+    ) -> None:
         self.registry = CollectorRegistry()
+        self.registry.register(Tallied(tallies))
         self.requests = Counter(
             "kitbag_http_requests",
             "Requests answered.",

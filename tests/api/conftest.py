@@ -27,6 +27,7 @@ from catalog.events import append
 from catalog.models import Version
 from catalog.states import BuildState
 from catalog.versions import VersionFacts
+from worker.presence import Presence
 
 BASE_DIGEST = "sha256:" + "b" * 64
 
@@ -43,6 +44,8 @@ class Workers:
         self.asked: list[dict[str, Any]] = []
         self.plan: dict[str, Any] | None = None
         self.problem: dict[str, Any] | None = None
+        self.present: list[Presence] = []
+        self.tallied: dict[str, Any] = {}
         self.health: dict[str, Any] = {"broker": True, "workers": ["one"]}
         self.jobs: dict[str, dict[str, Any]] = {}
         self.broken = self.slow = False
@@ -89,6 +92,12 @@ class Workers:
 
     def job(self, job_id: str) -> dict[str, Any] | None:
         return self.jobs.get(job_id)
+
+    def tallies(self) -> dict[str, Any]:
+        return self.tallied
+
+    def workers(self) -> list[Presence]:
+        return self.present
 
     def queue_health(self, timeout_s: float) -> dict[str, Any]:
         return self.health

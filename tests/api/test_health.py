@@ -6,6 +6,10 @@ from pathlib import Path
 import pytest
 
 from api.problems.kinds import KINDS, Slug
+from catalog import runs
+from catalog.engine import writing
+from catalog.types import utcnow
+from worker.presence import Presence
 
 ROOT = Path(__file__).parents[2]
 
@@ -132,3 +136,60 @@ def test_every_error_of_the_builder_and_the_catalog_has_a_problem():
         for kind in kinds:
             slug = getattr(kind, "type", None)
             assert slug is None or slug in set(Slug), kind
+
+
+def presence(queues, engine):
+    now = utcnow()
+    return Presence(
+        name="host:1",
+        release="1",
+        queues=queues,
+        concurrency=2,
+        engine=engine,
+        started_at=now,
+        seen_at=now,
+    )
+
+
+def test_the_status_lists_workers_engines_and_what_waits(site):
+    site.workers.present = [presence(("layered", "plans"), "none")]
+    site.ask("1")
+    site.workers.begin(site.ask("2")["id"])
+    told = site.http.get("/v1/status").json()
+    assert (told["ready"], told["running"]) == (True, 1)
+    assert [(lane["name"], lane["waiting"]) for lane in told["lanes"]] == [("layered", 1)]
+    assert told["lanes"][0]["oldest_s"] >= 0
+    (worker,) = told["workers"]
+    assert (worker["name"], worker["engine"], worker["concurrency"]) == ("host:1", "none", 2)
+    assert told["engines"]["ok"] is True
+
+
+def test_builds_that_wait_for_an_engine_that_nobody_has_are_told(site):
+    build_id = site.ask()["id"]
+    site.workers.begin(build_id)
+    with writing(site.engine) as session:
+        runs.hand_on(session, build_id, attempt=1, way="binder")
+    told = site.http.get("/v1/status").json()
+    assert told["engines"]["ok"] is False
+    assert told["engines"]["detail"].startswith("1 builds wait for a worker with a container")
+    site.workers.present = [presence(("engine",), "buildkit")]
+    assert site.http.get("/v1/status").json()["engines"]["ok"] is True
+
+
+def test_what_workers_counted_is_told_with_its_buckets_summed_up(site):
+    site.workers.tallied = {
+        "kitbag_build_queue_seconds": {
+            ("layered",): {"0.1": 2.0, "1.0": 1.0, "+Inf": 1.0, "sum": 5000.5}
+        },
+        "kitbag_builds_ended": {("layered", "failed", "no-wheel"): {"": 3.0}},
+    }
+    counted = metrics(site)
+    bucket = 'kitbag_build_queue_seconds_bucket{{lane="layered",le="{}"}}'
+    assert counted[bucket.format("0.05")] == 0
+    assert counted[bucket.format("0.1")] == counted[bucket.format("0.5")] == 2
+    assert counted[bucket.format("3600.0")] == 3
+    assert counted[bucket.format("+Inf")] == 4
+    assert counted['kitbag_build_queue_seconds_count{lane="layered"}'] == 4
+    assert counted['kitbag_build_queue_seconds_sum{lane="layered"}'] == 5000.5
+    ended = 'kitbag_builds_ended_total{reason="no-wheel",state="failed",way="layered"}'
+    assert counted[ended] == 3

@@ -28,6 +28,7 @@ from catalog.states import BuildState
 from catalog.versions import ImageFacts, VersionFacts
 from kitbag import Client
 from kitbag.source import Files
+from worker.presence import Presence
 
 KITBAG = Path(sys.executable).with_name("kitbag")
 TOKEN = "s3cret-token"
@@ -121,6 +122,12 @@ class Worker:
 
     def queue_messages(self) -> dict[str, int]:
         return {}
+
+    def tallies(self) -> dict[str, Any]:
+        return {}
+
+    def workers(self) -> list[Presence]:
+        return []
 
     def queue_health(self, timeout_s: float) -> dict[str, Any]:
         return {"broker": True, "workers": ["w1"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -71,3 +72,31 @@ def test_lines_of_every_part_name_the_request_and_the_build(deployed: Deployed) 
     worked = [line for line in lines(deployed, "worker-1") if line.get("build") == build["id"]]
     assert worked[0]["message"] == f"build {build['id']} attempt 1 begins"
     assert {line["request"] for line in worked} == {"logged-1"}
+
+
+def test_metrics_tell_of_waiting_phases_bytes_caches_and_reasons(deployed: Deployed) -> None:
+    """After the two builds above, and one that can't be."""
+    deployed.build("observed/counted", "one")
+    failed = deployed.submit("observed/failed", "nosuchpackage").json()
+    assert deployed.wait(failed["id"])["state"] == "failed"
+    wanted = (
+        'kitbag_build_queue_seconds_count{lane="layered"}',
+        'kitbag_build_phase_seconds_sum{phase="resolving"}',
+        'kitbag_build_bytes_total{what="store"}',
+        'kitbag_build_layers_total{cache="miss"}',
+        'kitbag_builds_ended_total{reason="",state="ready",way="layered"}',
+        'kitbag_builds_ended_total{reason="unresolvable",state="failed",way=""}',
+    )
+    deadline = time.monotonic() + 60  # they are counted once the build has ended, and kept for 5 s
+    while missing := [name for name in wanted if name not in deployed.http.get("/metrics").text]:
+        assert time.monotonic() < deadline, missing
+        time.sleep(0.2)
+
+
+def test_the_status_has_the_worker_that_is_there(deployed: Deployed) -> None:
+    told = deployed.get("/v1/status")
+    assert told["ready"] is True
+    (worker,) = told["workers"]
+    assert worker["name"].endswith(f":{deployed.workers[0].pid}")
+    assert worker["queues"] == ["layered", "plans"]
+    assert (worker["engine"], worker["concurrency"]) == ("none", 2)

@@ -28,10 +28,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from e2e.servers import NO_REGISTRY, Deployed, children
+from e2e.servers import NO_REGISTRY, Deployed
 from load import steps
 from load.callers import Caller, Timings, callers
 from rig.postgres import postgres_server
+from rig.process import children
 from rig.redis import redis_server
 from rig.wheels import wheel_factory
 
