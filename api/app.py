@@ -29,6 +29,7 @@ from api.environments.resolver import Resolver
 from api.environments.routes import resolve_router as resolve
 from api.environments.routes import router as environments
 from api.health.routes import router as health
+from api.health.routes import status
 from api.health.service import Probe
 from api.hooks.routes import deliveries
 from api.hooks.routes import router as hooks
@@ -133,7 +134,7 @@ def create_app(
     app.state.probe = Probe(engine, services.queue)
     for router in (
         *(builds, plans, rollouts, environments, hooks, resolve, pins, bases),
-        *(verifications, rebases, packages, quota, audit, launches, restarts, uses),
+        *(verifications, rebases, packages, quota, audit, status, launches, restarts, uses),
     ):
         app.include_router(router, dependencies=[Depends(show_lock)], responses=_ANY_ROUTE)
     for router in (pages, page_actions, notebook_pages, launcher, sign_in_router):

@@ -63,11 +63,17 @@ def test_lines_of_every_part_name_the_request_and_the_build(deployed: Deployed) 
     answer = deployed.http.post("/v1/builds", json=request, headers={"X-Request-ID": "logged-1"})
     build = deployed.wait(answer.json()["id"])
 
-    (asked,) = [line for line in lines(deployed, "api") if line.get("request") == "logged-1"]
-    assert (asked["route"], asked["status"], asked["logger"]) == (
+    asked = [line for line in lines(deployed, "api") if line.get("request") == "logged-1"]
+    done, answered = asked
+    assert (done["logger"], done["action"], done["user"]) == (
+        "kitbag.audit",
+        "create_build",
+        "kitbag:local",
+    )
+    assert (answered["logger"], answered["route"], answered["status"]) == (
+        "kitbag.access",
         "/v1/builds",
         202,
-        "kitbag.access",
     )
     worked = [line for line in lines(deployed, "worker-1") if line.get("build") == build["id"]]
     assert worked[0]["message"] == f"build {build['id']} attempt 1 begins"
