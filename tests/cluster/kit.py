@@ -47,15 +47,20 @@ class Kit(Embedded):
         return json.loads(done.stdout)
 
 
-@contextmanager
-def serving(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kit]:
-    """A server whose worker may only act as service accounts named kitbag."""
+def make_base(folder: Path) -> None:
+    """Make the Debian root if this machine has none yet; skips where it can't be made."""
     if shutil.which("mmdebstrap") is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(
             "mmdebstrap is not installed: `apt-get install mmdebstrap` brings it"
         )
     BASES.mkdir(parents=True, exist_ok=True)
-    debian(LayoutStore(tmp_path_factory.mktemp("base")), cache=BASES, report=lambda _: None)
+    debian(LayoutStore(folder), cache=BASES, report=lambda _: None)
+
+
+@contextmanager
+def serving(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kit]:
+    """A server whose worker may only act as service accounts named kitbag."""
+    make_base(tmp_path_factory.mktemp("base"))
     worker = cluster.user("kitbag-worker")
     cluster.allow(
         worker,

@@ -155,6 +155,10 @@ def test_what_is_installed_in_a_terminal_is_saved_from_the_panel(
     assert found.violations_count == 0, found.generate_report()
 
     assert {answer.status for answer in said} <= {200, 202}
+    # It asks once more, since what runs there ends; this server has no cluster to ask.
+    panel.get_by_role("button", name="Restart this notebook on 2").click()
+    panel.get_by_role("button", name="What runs here ends: restart?").click()
+    expect(panel.get_by_role("alert")).to_contain_text("connected to no cluster")
     assert not [answer for answer in said if SECRET in answer.text()]
 
 
@@ -173,7 +177,8 @@ def test_nobody_is_answered_without_jupyters_sign_in(place: Place) -> None:
     with httpx.Client(base_url=place.lab.url, trust_env=False) as stranger:
         for path in ("kitbag/status", "kitbag/history", "kitbag/builds/x"):
             assert stranger.get(path).status_code == 403
-        assert stranger.post("kitbag/save").status_code == 403
+        for path in ("kitbag/save", "kitbag/restart?to=1"):
+            assert stranger.post(path).status_code == 403
 
 
 def test_another_site_cant_save_with_a_browsers_cookies(place: Place, page: Page) -> None:
@@ -193,6 +198,12 @@ def test_what_a_build_isnt_is_a_sentence(place: Place) -> None:
         assert place.lab.http.get("kitbag/builds/x", params={"after": after}).status_code == 400
     assert place.lab.http.get("kitbag/builds/..%2F..%2Fv1").status_code == 404
     assert place.lab.http.get("kitbag/builds/" + "x" * 65).status_code == 404
+
+
+def test_a_version_to_restart_on_is_a_number(place: Place) -> None:
+    for to in ("", "0", "x", "-1", "9" * 5000, "\u0661"):
+        answer = place.lab.http.post("kitbag/restart", params={"to": to})
+        assert answer.status_code == 400, to
 
 
 def test_an_environment_of_no_version_is_saved_as_its_first(
@@ -229,6 +240,8 @@ def test_what_differs_shows_without_a_name_and_without_a_server(
         status = lab.http.get("kitbag/status").json()
         assert "+ four 1.0" in status["lines"]
         assert status["environment"] is None
+        assert status["restarts"] is False
+        assert "NB_PREFIX" in lab.http.post("kitbag/restart", params={"to": 1}).json()["message"]
         assert "KITBAG_ENVIRONMENT=NS/NAME" in status["problem"]
         assert lab.http.post("kitbag/save").json()["message"] == status["problem"]
     named = variables | {"KITBAG_ENVIRONMENT": "lab/nb"}

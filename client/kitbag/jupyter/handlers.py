@@ -25,6 +25,7 @@ _BAD_REQUEST = 400
 _CONFLICT = 409
 _BUILD_ID = r"(?P<build_id>[A-Za-z0-9_-]{1,64})"
 _SEQ = r"[0-9]{1,15}"
+_VERSION = r"[1-9][0-9]{0,8}"
 
 
 class _Handler(APIHandler):
@@ -73,6 +74,17 @@ class _Save(_Handler):
         await self.answer(self.notebook.save, _ACCEPTED)
 
 
+class _Restart(_Handler):
+    @authenticated
+    @authorized
+    async def post(self) -> None:
+        """Restart this notebook on the version `to`; takes no body."""
+        to = self.get_query_argument("to", "")
+        if not re.fullmatch(_VERSION, to):
+            raise HTTPError(_BAD_REQUEST, "to is the number of a version")
+        await self.answer(lambda: self.notebook.restart(int(to)))
+
+
 class _Build(_Handler):
     @authenticated
     @authorized
@@ -90,6 +102,7 @@ def handlers(base_url: str, notebook: Notebook) -> list[tuple[str, type, dict[st
         "status": _Status,
         "history": _History,
         "save": _Save,
+        "restart": _Restart,
         f"builds/{_BUILD_ID}": _Build,
     }
     return [

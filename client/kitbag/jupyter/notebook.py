@@ -7,7 +7,7 @@ from typing import Any
 
 from kitbag.builds import Build, BuildState, Event, EventKind
 from kitbag.capture import Capture, look
-from kitbag.capture.image import environment_name
+from kitbag.capture.image import environment_name, notebook_name
 from kitbag.capture.save import save
 from kitbag.cli.capture import lines_of
 from kitbag.cli.output import clean
@@ -54,6 +54,7 @@ class Notebook:
             "packages": len(found.image.packages),
             "differs": len(difference.added) + len(difference.changed) + len(difference.removed),
             "lines": [text for text, _ in lines_of(difference)],
+            "restarts": _restarts(),
         }
 
     def history(self) -> Document:
@@ -81,6 +82,16 @@ class Notebook:
             build = save(client, _environment(), found)
         return {"build": build.id, "environment": build.environment}
 
+    def restart(self, number: int) -> Document:
+        """Have the server give this Notebook a version of its environment; what runs here ends.
+
+        KitbagError where this is none of Kubeflow's.
+        """
+        namespace, name = notebook_name()
+        with Client() as client:
+            became = client.restart(f"{_environment()}:{number}", namespace, name)
+        return {"state": became["state"], "say": became["say"]}
+
     def build(self, build_id: str, after: int) -> Document:
         """How far a build is, with its events behind number `after`, at most 500 at a time.
 
@@ -101,6 +112,15 @@ class Notebook:
             "image": build.image,
             "digest": build.digest,
         }
+
+
+def _restarts() -> bool:
+    """Whether this notebook can be restarted from here."""
+    try:
+        notebook_name()
+    except KitbagError:
+        return False
+    return True
 
 
 def _environment() -> str:

@@ -11,6 +11,12 @@ export interface Status {
   packages: number;
   differs: number;
   lines: string[];
+  restarts: boolean;
+}
+
+export interface Restarted {
+  state: string;
+  say: string;
 }
 
 export interface Version {
@@ -61,6 +67,10 @@ export class Api {
 
   save(): Promise<Begun> {
     return this.ask<Begun>('save', { method: 'POST' });
+  }
+
+  restart(number: number): Promise<Restarted> {
+    return this.ask<Restarted>(`restart?to=${number}`, { method: 'POST' });
   }
 
   build(id: string, after: number): Promise<Build> {

@@ -31,7 +31,10 @@ export class Panel extends Widget {
     ),
     kfp: new Copyable('Kubeflow Pipelines', text => this.write(this.copied, text))
   };
+  private readonly restartButton = button('', () => void this.restart());
   private known: Version[] = [];
+  private restarts = false;
+  private sure = false;
   private ready = false;
   private saving = false;
   private timer = 0;
@@ -55,7 +58,8 @@ export class Panel extends Widget {
     actions.append(this.saveButton, button('Refresh', () => void this.refresh()));
     const label = element('label', 'Version ', { for: 'kitbag-choice' });
     this.choice.addEventListener('change', () => this.choose());
-    this.use.append(label, this.choice, this.copied);
+    this.restartButton.hidden = true;
+    this.use.append(label, this.choice, this.restartButton, this.copied);
     this.use.append(this.texts.image.node, this.texts.pin.node, this.texts.kfp.node);
     this.use.hidden = true;
 
@@ -129,6 +133,10 @@ export class Panel extends Widget {
     if (shown.join('\n') !== status.lines.join('\n')) {
       this.lines.replaceChildren(...status.lines.map(line => element('li', line)));
     }
+    if (this.restarts !== status.restarts) {
+      this.restarts = status.restarts;
+      this.choose();
+    }
     this.ready = status.differs > 0 && status.environment !== null;
     this.allow();
     if (status.problem) {
@@ -166,10 +174,43 @@ export class Panel extends Widget {
   private choose(): void {
     const version = this.known.find(item => item.name === this.choice.value);
     this.write(this.copied, '');
+    this.sure = false;
+    this.restartButton.hidden = !version || !this.restarts;
     if (version) {
+      this.restartButton.textContent = `Restart this notebook on ${version.number}`;
       this.texts.image.show(version.image);
       this.texts.pin.show(version.pin);
       this.texts.kfp.show(version.kfp);
+    }
+  }
+
+  /** Asks once more first: kernels and terminals of this notebook end. */
+  private async restart(): Promise<void> {
+    const version = this.known.find(item => item.name === this.choice.value);
+    if (!version) {
+      return;
+    }
+    if (!this.sure) {
+      this.sure = true;
+      this.restartButton.textContent = 'What runs here ends: restart?';
+      return;
+    }
+    this.restartButton.disabled = true;
+    this.fail('');
+    this.say(`Restarting on ${version.name}…`);
+    try {
+      const became = await this.api.restart(version.number);
+      if (became.state === 'done' || became.state === 'same') {
+        this.say(`${version.name}: ${became.say}`);
+      } else {
+        throw new Error(became.say);
+      }
+    } catch (error) {
+      this.say('');
+      this.fail(sentence(error));
+    } finally {
+      this.restartButton.disabled = false;
+      this.choose();
     }
   }
 
