@@ -10,11 +10,12 @@ import shutil
 import ssl
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import urlsplit
 
 import httpcore
 import httpx
@@ -22,6 +23,7 @@ import httpx
 from builder.errors import BadWheelError, IndexRefusedError, IndexUnreachableError, NoWheelError
 from builder.layers.cache import disk_full
 from builder.model import LockedWheel
+from builder.pinned import Pinned, has_proxy, pin
 from builder.secrets import Secrets
 from builder.source import HostPolicy
 
@@ -48,7 +50,8 @@ class Downloader:
 
     The hosts that a lock names were checked when it was made; `policy` says where these may
     redirect to. `mirrors` are pairs of beginnings of URLs: what the lock has under the first is
-    fetched from under the second.
+    fetched from under the second. `own` are URLs of the operator's own, whose hosts the policy is
+    not asked about, as it isn't about those of mirrors and secrets.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Downloader:
         ca_bundle: Path | None = None,
         timeout_s: float = 30.0,
         mirrors: Sequence[tuple[str, str]] = (),
+        own: Iterable[str] = (),
     ) -> None:
         self._folder = folder
         self._policy = policy
@@ -69,7 +73,13 @@ class Downloader:
         _remove_abandoned(folder)
         limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
         trusted = ssl.create_default_context(cafile=str(ca_bundle) if ca_bundle else None)
+        urls = (*own, *(after for _, after in mirrors))
+        self._own = {host for url in urls if (host := urlsplit(url).hostname)}
+        pinned = Pinned(policy, NoWheelError, self._own)
         self._client = httpx.Client(
+            transport=(
+                None if has_proxy() else pin(httpx.HTTPTransport(trusted, limits=limits), pinned)
+            ),
             limits=limits,
             timeout=timeout_s,
             verify=trusted,
@@ -80,6 +90,7 @@ class Downloader:
         """This downloader with credentials, each of which goes to its own host only."""
         other = copy.copy(self)
         other._secrets = secrets
+        self._own.update(host for _, host, _ in secrets.origins)
         return other
 
     def building(self, built: Callable[[LockedWheel], Path]) -> Downloader:

@@ -131,7 +131,7 @@ def copy(services: Services, name: str, image: str, platform: Platform) -> Base:
     """Copy an image of any registry into the store and remember it as a base."""
     wanted = parse_reference(image)
     services.hosts.check(wanted.host.partition(":")[0], BaseNotFoundError)
-    source = open_registry(wanted.host, 3600, services.settings.ca_bundle)
+    source = open_registry(wanted.host, 3600, services.settings.ca_bundle, services.hosts)
     repo = "kitbag/base/" + re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     place = (services.store, repo)
     try:
@@ -149,7 +149,7 @@ def derive(services: Services, name: str, image: str, platform: Platform, say: S
     engine = needed(services.containers)
     wanted = parse_reference(image)
     services.hosts.check(wanted.host.partition(":")[0], BaseNotFoundError)
-    source = open_registry(wanted.host, 3600, services.settings.ca_bundle)
+    source = open_registry(wanted.host, 3600, services.settings.ca_bundle, services.hosts)
     repo = "kitbag/base/" + re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     base = derived(
         *(engine, source, wanted.repo, wanted.reference, services.store, repo),

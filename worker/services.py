@@ -121,8 +121,13 @@ class Services:
     def _downloader(self) -> Downloader:
         folder = self.scratch.path / "wheels"
         settings = self.settings
+        urls = (settings.index_url, settings.torch_cpu_index, *settings.extra_index_urls)
         return Downloader(
-            folder, self.hosts, ca_bundle=settings.ca_bundle, mirrors=settings.mirror_pairs
+            folder,
+            self.hosts,
+            ca_bundle=settings.ca_bundle,
+            mirrors=settings.mirror_pairs,
+            own=[url for url in urls if url],
         )
 
     def tools(

@@ -13,6 +13,7 @@ from builder.bases.reference import parse_reference
 from builder.bases.registry import from_registry
 from builder.errors import BaseNotFoundError, StoreRefusedError, StoreUnreachableError
 from builder.model import Base, Platform, Step
+from builder.source import HostPolicy
 from builder.stores.open import open_store
 from builder.stores.protocol import Store
 
@@ -31,13 +32,22 @@ Opener = Callable[[str, float], Store]
 """Opens the registry of a host, every operation of which ends after so many seconds."""
 
 
-def open_registry(host: str, deadline_s: float, ca_bundle: Path | None = None) -> Store:
-    """The registry with the credentials of the Docker config; HTTP for this machine's own."""
+def open_registry(
+    host: str,
+    deadline_s: float,
+    ca_bundle: Path | None = None,
+    policy: HostPolicy | None = None,
+) -> Store:
+    """The registry with the credentials of the Docker config; HTTP for this machine's own.
+
+    `policy` says what may be connected to where a user names the registry.
+    """
     return open_store(
         f"registry://{host}",
         timeout_s=min(60, deadline_s),
         deadline_s=deadline_s,
         ca_bundle=ca_bundle,
+        policy=policy,
     )
 
 

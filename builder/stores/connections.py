@@ -10,6 +10,8 @@ from pathlib import Path
 import httpx
 
 from builder.errors import StoreRefusedError
+from builder.pinned import Pinned, pin
+from builder.source import HostPolicy
 from builder.stores.names import is_loopback
 
 
@@ -17,11 +19,13 @@ class Connections:
     """Pools made when first needed: one without TLS, one with, and one for each proxy in use.
 
     `kept` is how many idle connections stay open, `ca_bundle` adds certificate authorities;
-    reading them takes 50 ms, which a registry without TLS need not cost.
+    reading them takes 50 ms, which a registry without TLS need not cost. `policy` says what may be
+    connected to, also after redirects and for tokens: anything without one.
     """
 
-    def __init__(self, ca_bundle: Path | None, kept: int) -> None:
+    def __init__(self, ca_bundle: Path | None, kept: int, policy: HostPolicy | None = None) -> None:
         self._ca_bundle = ca_bundle
+        self._backend = None if policy is None else Pinned(policy, StoreRefusedError)
         # Callers' threads are the limit: a hard one could deadlock a copy inside one registry,
         # whose threads hold a download each while they wait for a connection to upload.
         self._limits = httpx.Limits(
@@ -36,11 +40,14 @@ class Connections:
         key = (url.scheme == "https" or proxy is not None, proxy)
         with self._lock:
             if key not in self._pools:
-                self._pools[key] = httpx.HTTPTransport(
+                pool = httpx.HTTPTransport(
                     verify=trust(self._ca_bundle) if key[0] else False,
                     limits=self._limits,
                     proxy=proxy,
                 )
+                if self._backend is not None and proxy is None:
+                    pin(pool, self._backend)
+                self._pools[key] = pool
             return self._pools[key]
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from builder.errors import InvalidSpecError
+from builder.source import HostPolicy
 from builder.stores.credentials import Credentials, DockerConfig
 from builder.stores.layout import LayoutStore
 from builder.stores.protocol import Store
@@ -25,13 +26,15 @@ def open_store(
     timeout_s: float = 60,
     deadline_s: float = 3600,
     more_headers: Callable[[], Mapping[str, str]] = dict,
+    policy: HostPolicy | None = None,
 ) -> Store:
     """The store that `url` names.
 
     `registry://HOST[:PORT][/PREFIX]` (HTTP for this machine's own addresses, HTTPS for others),
     `https://…` and `http://…` are registries; `oci:PATH` and a plain path are layouts. Without
     credentials a registry gets those of the Docker config; `host` is where a layout is served;
-    `more_headers` are asked for with each request to a registry.
+    `more_headers` are asked for with each request to a registry; `policy` says what may be
+    connected to on the way to one that a user names.
     Raises InvalidSpecError for anything else, also for a URL with a password in it: URLs are shown.
     """
     scheme, colon, rest = url.partition(":")
@@ -57,6 +60,7 @@ def open_store(
             timeout_s=timeout_s,
             deadline_s=deadline_s,
             more_headers=more_headers,
+            policy=policy,
         )
     path = rest if colon and scheme == "oci" else url
     if not path:

@@ -13,6 +13,7 @@ from typing import BinaryIO, Self
 
 from builder.errors import BlobsLostError, StoreRefusedError, StoreUnreachableError
 from builder.model import INDEX_TYPE, MANIFEST_TYPE, Descriptor
+from builder.source import HostPolicy
 from builder.stores.challenge import delete, pull, push
 from builder.stores.credentials import Anonymous, Credentials, Login
 from builder.stores.exchange import Body
@@ -47,8 +48,8 @@ class RegistryStore:
 
     `plain_http` None means HTTP for this machine's own addresses and HTTPS for all others;
     `ca_bundle` adds certificate authorities. `timeout_s` is the longest silence, `deadline_s` the
-    longest operation, `more_headers` what its requests carry beside. Safe to share between threads;
-    make a new one after a fork.
+    longest operation, `more_headers` what its requests carry beside, `policy` what may be connected
+    to. Safe to share between threads; make a new one after a fork.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class RegistryStore:
         retries: int = 4,
         chunk_bytes: int = CHUNK_BYTES,
         more_headers: Callable[[], Mapping[str, str]] = dict,
+        policy: HostPolicy | None = None,
     ) -> None:
         self._host = check_host(host)
         self._prefix = check_repo(prefix.strip("/")) if prefix.strip("/") else ""
@@ -81,6 +83,7 @@ class RegistryStore:
             deadline_s=deadline_s,
             retries=retries,
             more_headers=more_headers,
+            policy=policy,
         )
         self._lock = threading.Lock()
         self._known_missing: dict[tuple[str, str], float] = {}

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import httpx
 
-from builder.errors import StoreRefusedError
+from builder.errors import InvalidSpecError, StoreRefusedError
+from builder.source import HostPolicy
 from builder.stores.auth import Authenticator
 from builder.stores.challenge import Scopes
 from builder.stores.connections import Connections
@@ -43,6 +44,7 @@ class Transport:
 
     `timeout_s` is the longest silence, `deadline_s` the longest operation, all attempts included.
     `more_headers` gives what else a request to the registry itself carries, such as a trace.
+    `policy` is for registries that users name: what may be connected to, wherever they lead.
     """
 
     def __init__(
@@ -57,15 +59,21 @@ class Transport:
         deadline_s: float,
         retries: int,
         more_headers: Callable[[], Mapping[str, str]] = dict,
+        policy: HostPolicy | None = None,
     ) -> None:
         self.host = host
         self._more_headers = more_headers
-        self.base = httpx.URL(f"{'http' if plain_http else 'https'}://{api_host(host)}")
+        try:
+            self.base = httpx.URL(f"{'http' if plain_http else 'https'}://{api_host(host)}")
+        except httpx.InvalidURL as error:
+            raise InvalidSpecError(
+                f"{host[:80]!r} is not a registry host: write HOST or HOST:PORT"
+            ) from error
         self._auth = Authenticator(host, find_login, plain_http=plain_http)
         self._timeout_s = timeout_s
         self._deadline_s = deadline_s
         self._retries = retries
-        self._pools = Connections(ca_bundle, connections)
+        self._pools = Connections(ca_bundle, connections, policy)
 
     def close(self) -> None:
         """Close all connections."""

@@ -216,7 +216,9 @@ def test_only_http_addresses_are_fetched(url: str, index: Index, downloader: Dow
 
 
 def test_redirects_lead_to_allowed_hosts_only(index: Index, tmp_path: Path) -> None:
-    strict = Downloader(tmp_path / "strict", HostPolicy(allowed=frozenset({"elsewhere.test"})))
+    strict = Downloader(
+        tmp_path / "strict", HostPolicy(), own=[f"http://127.0.0.1:{index.port}/simple/"]
+    )
     with contextlib.closing(strict):
         for target in ("http://169.254.169.254/x", "http://localhost:1/x", "file:///etc/passwd"):
             index.redirect = target
