@@ -60,22 +60,23 @@ def request_build(
     created_by: str = "",
     reuse: Reuse = ANY,
     reuse_key: str | None = None,
+    early_key: str | None = None,
     allowance: Allowance | None = None,
     admit: Callable[[Session], None] = lambda _session: None,
 ) -> tuple[Build, bool]:
     """The build that answers the request, and whether it is a new one.
 
-    An active build with the same `request_key` is joined; else a finished version whose key is
-    `reuse_key` (the same unless given) answers, as `reuse` allows; else a build is queued. However
-    many ask at once, one build comes of it. It counts for the tenant of `allowance`, unless given
-    the namespace; `admit`, alone with that tenant, may raise to refuse a new one. Raises
-    InvalidNameError.
+    An active build with the same `request_key`, or with `early_key`, is joined; else a finished
+    version whose key is `reuse_key` (the same unless given) answers, as `reuse` allows; else a
+    build is queued. However many ask at once, one build comes of it. It counts for the tenant of
+    `allowance`, unless given the namespace; `admit`, alone with that tenant, may raise to refuse a
+    new one. Raises InvalidNameError.
     """
     namespace, _ = names.split(environment)
     allowed = allowance or Allowance(of_namespace(namespace))
     lookup_key = reuse_key or request_key
     for _ in range(_ATTEMPTS):
-        found = find(session, request_key, reuse=reuse, reuse_key=lookup_key)
+        found = find(session, request_key, reuse=reuse, reuse_key=lookup_key, early_key=early_key)
         if found is not None:
             return found, False
         home = environments.get_or_create(session, environment)
@@ -114,7 +115,12 @@ def request_build(
 
 
 def find(
-    session: Session, request_key: str, *, reuse: Reuse = ANY, reuse_key: str | None = None
+    session: Session,
+    request_key: str,
+    *,
+    reuse: Reuse = ANY,
+    reuse_key: str | None = None,
+    early_key: str | None = None,
 ) -> Build | None:
     """The build that `request_build` would return without making one, in one query.
 
@@ -124,7 +130,8 @@ def find(
     states: BindParameter[list[str]] = bindparam(
         None, in_order(ACTIVE), expanding=True, literal_execute=True
     )
-    active = and_(Build.request_key == request_key, Build.state.in_(states))
+    keys = [request_key] if early_key is None else [request_key, early_key]
+    active = and_(Build.request_key.in_(keys), Build.state.in_(states))
     ready = _ready_id(reuse_key or request_key, reuse)
     wanted = active if ready is None else or_(active, Build.id == ready)
     found = session.scalars(select(Build).where(wanted)).all()

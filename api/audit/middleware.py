@@ -59,7 +59,7 @@ def _line(scope: Scope, message: Message, noted: dict[str, str]) -> AuditLine | 
     """The line of a request; None for what only asks, or is no route."""
     route = scope.get("route")
     path = getattr(route, "path", None)
-    if path is None or f"{scope['method']} {path}" in ASKING:
+    if path is None or f"{scope['method']} {path}" in ASKING or "nothing" in noted:
         return None
     state: dict[str, Any] = scope.get("state") or {}
     who = state.get("principal")

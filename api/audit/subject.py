@@ -9,10 +9,19 @@ _noted: ContextVar[dict[str, str] | None] = ContextVar("kitbag_subject", default
 
 
 def begin() -> dict[str, str]:
-    """A place for what this request is about; it is under `subject` once somebody said."""
+    """A place for what this request is about: under `subject` once somebody said, and `nothing` is
+    there if it changed nothing.
+    """
     noted: dict[str, str] = {}
     _noted.set(noted)
     return noted
+
+
+def changed_nothing() -> None:
+    """Say that the request found what it asked for: there is nothing to tell of."""
+    noted = _noted.get()
+    if noted is not None:
+        noted["nothing"] = "changed"
 
 
 def note(subject: str) -> None:

@@ -105,6 +105,7 @@ TABLE: Mapping[str, Need] = {
     "GET /launches/{id}": Need(Where.REQUEST),
     "POST /environments/{namespace}/{name}/uses": _READ,
     "GET /uses/{id}": Need(Where.REQUEST),
+    "GET /status": _ANYWHERE,
     "GET /builds": _ANYWHERE,
     "GET /builds/{build_id}": Need(Where.BUILD),
     "POST /builds/{build_id}/cancel": Need(Where.BUILD, Role.USER),

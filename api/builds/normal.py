@@ -41,9 +41,13 @@ class NormalRequest:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """How a request finds an active build (`request_key`) and a finished version."""
+    """How a request finds an active build (`request_key`) and a finished version.
+
+    `early_key` is what it was before a worker made the base, None where the base isn't known yet.
+    """
 
     request_key: str
+    early_key: str | None
     reuse_key: str
     reuse: builds.Reuse
 
@@ -136,6 +140,7 @@ def keys(session: Session, request: NormalRequest) -> Keys:
     upgrade = bool(request.data["upgrade"])
     return Keys(
         request_key=_sha256(content | {"upgrade": upgrade, "base_digest": _one_or_all(found)}),
+        early_key=_sha256(content | {"upgrade": upgrade, "base_digest": None}) if found else None,
         reuse_key=_sha256(content),
         reuse=builds.NEVER if upgrade else _reuse(request.data["source"], found),
     )

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from api.audit import subject
 from api.auth.principal import Principal, Role
-from api.builds.normal import Keys, NormalRequest, keys
+from api.builds.normal import NormalRequest, keys
 from api.builds.schemas import BuildOut, BuildPage, EventOut, EventPage
 from api.queue import Queue
 from api.quotas.service import Allotments
@@ -35,18 +35,25 @@ def submit(
     with reading(engine) as session:
         wanted = keys(session, request)
         found = builds.find(
-            session, wanted.request_key, reuse=wanted.reuse, reuse_key=wanted.reuse_key
+            session,
+            wanted.request_key,
+            reuse=wanted.reuse,
+            reuse_key=wanted.reuse_key,
+            early_key=wanted.early_key,
         )
         if found is not None:
+            subject.changed_nothing()
             return BuildOut.of(found), False
-    return _create(engine, who, request, wanted, quotas)
+    return _create(engine, who, request, quotas)
 
 
 def _create(
-    engine: Engine, who: Principal, request: NormalRequest, wanted: Keys, quotas: Allotments
+    engine: Engine, who: Principal, request: NormalRequest, quotas: Allotments
 ) -> tuple[BuildOut, bool]:
     namespace, _ = names.split(request.environment)
     with writing(engine) as session:
+        # Asked for again: a worker may have made the base in between, which is part of the key.
+        wanted = keys(session, request)
         build, created = builds.request_build(
             session,
             environment=request.environment,
@@ -54,11 +61,14 @@ def _create(
             request_key=wanted.request_key,
             reuse_key=wanted.reuse_key,
             reuse=wanted.reuse,
+            early_key=wanted.early_key,
             created_by=who.user,
             allowance=quotas.allowance(who, namespace),
             admit=quotas.admit(who, namespace),
         )
         shown = BuildOut.of(build)
+    if not created:
+        subject.changed_nothing()
     return shown, created
 
 

@@ -67,7 +67,11 @@ def found(engine: Engine, asked: NormalRequest) -> BuildOut | None:
     with reading(engine) as session:
         wanted = keys(session, asked)
         build = builds.find(
-            session, wanted.request_key, reuse=wanted.reuse, reuse_key=wanted.reuse_key
+            session,
+            wanted.request_key,
+            reuse=wanted.reuse,
+            reuse_key=wanted.reuse_key,
+            early_key=wanted.early_key,
         )
         return None if build is None else BuildOut.of(build)
 

@@ -71,6 +71,12 @@ def show_version(
     return page(request, "version.html", {**shown, **can})
 
 
+@router.get("/status")
+def show_status(request: Request) -> HTMLResponse:
+    """The parts, the workers with their engines, and what waits."""
+    return page(request, "status.html", {"status": request.app.state.probe.status()})
+
+
 @router.get("/builds")
 def list_builds(
     request: Request,

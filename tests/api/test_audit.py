@@ -89,8 +89,14 @@ def test_lines_come_in_pages(site: Site) -> None:
 
 def test_many_at_once_leave_a_line_each(site: Site) -> None:
     with ThreadPoolExecutor(16) as pool:
-        list(pool.map(lambda number: site.ask("same"), range(60)))
+        list(pool.map(lambda number: site.ask(f"package-{number}"), range(60)))
     assert len(lines(site, limit=500)) == 60
+
+
+def test_who_asks_for_what_is_there_leaves_no_line_and_takes_no_lock(site: Site) -> None:
+    for _ in range(3):
+        site.ask("same")
+    assert len(lines(site)) == 1
 
 
 def test_a_line_that_is_not_taken_stops_no_answer_and_is_counted(site: Site) -> None:

@@ -466,3 +466,16 @@ def test_who_asked_owns_the_build_and_what_comes_of_it(site):
     with reading(site.engine) as session:
         assert versions.find(session, "alice/gan").number == rolled.json()["number"]
         assert versions.find(session, "alice/gan").created_by == "kitbag:local"
+
+
+def test_a_request_joins_the_build_that_makes_its_base(make_site):
+    """The base is part of the key, and the first build of all is asked for before there is one."""
+    site = make_site()
+    first = site.ask()
+    site.workers.begin(first["id"])
+    site.add_base()
+    assert site.ask()["id"] == first["id"]
+    site.workers.finish(first["id"])
+    assert site.ask()["id"] == first["id"]
+    other = site.ask("scipy")
+    assert other["id"] != first["id"]

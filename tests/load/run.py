@@ -225,7 +225,7 @@ async def day(
     mix = steps.Mix(environments, 0.004, random.Random(8))
     memory = Memory(server)
     memory.start()
-    timings, total, late = await steps.day(server.port, mix, users, 8, seconds)
+    timings, total, late = await steps.day(server.port, mix, users, 5, seconds)
     memory.stop()
     report.tell(f"a day of {users} users in {seconds:.0f} s: requests", total)
     report.tell("  new builds", mix.made)

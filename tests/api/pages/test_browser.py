@@ -61,6 +61,7 @@ def test_every_page_is_accessible_and_fits(browser: Browser, site: Site, look: s
         "/environments/alice/gan",
         "/environments/alice/gan/versions/2",
         "/builds",
+        "/status",
         f"/builds/{build_id}",
         "/new?like=alice/gan",
         "/sign-in",

@@ -14,7 +14,9 @@ import pytest
 
 from catalog import rollouts
 from catalog.engine import writing
+from catalog.types import utcnow
 from catalog.versions import ImageFacts
+from worker.presence import Presence
 
 Site = Any
 HTML = {"Accept": "text/html"}
@@ -286,7 +288,7 @@ def test_html_in_a_log_line_a_branch_or_a_package_stays_text(site: Site) -> None
         assert "<script>alert" not in shown.text and "<img src=x" not in shown.text, path
 
 
-@pytest.mark.parametrize("path", ["/", "/new", "/builds", "/nothing-here", "/sign-in"])
+@pytest.mark.parametrize("path", ["/", "/new", "/builds", "/status", "/nothing-here", "/sign-in"])
 def test_every_page_forbids_scripts_and_frames_that_are_not_ours(site: Site, path: str) -> None:
     policy = get(site, path).headers["content-security-policy"]
     assert "default-src 'none'" in policy and "script-src 'self'" in policy
@@ -385,3 +387,24 @@ def test_without_a_launcher_there_is_no_such_button(site: Site) -> None:
     site.new_version()
     assert "launcher" not in get(site, "/environments/alice/gan").text
     assert post(site, "/environments/alice/gan/offer", offered="true").status_code == 422
+
+
+def test_the_status_page_shows_parts_workers_and_what_waits(site: Site) -> None:
+    now = utcnow()
+    site.workers.present = [
+        Presence(
+            name="builder-1:7",
+            release="1.2",
+            queues=("engine", "layered"),
+            concurrency=3,
+            engine="buildkit",
+            started_at=now,
+            seen_at=now,
+        )
+    ]
+    site.ask("waiting")
+    shown = text(get(site, "/status"))
+    for wanted in ("All parts answer", "builder-1:7", "engine, layered", "buildkit", "Waiting"):
+        assert wanted in shown
+    site.workers.present = []
+    assert "No worker says that it lives." in text(get(site, "/status"))
