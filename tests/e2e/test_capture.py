@@ -11,14 +11,73 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e.servers import Deployed
+from e2e.servers import Deployed, Server, StartEmbedded
 from rig.docker import DockerEngine
-from rig.wheels import WheelFactory
+from rig.git import GitServer
+from rig.wheels import WheelFactory, wheel_factory
+
+from kitbag.capture import installed
+from kitbag.capture.local import wheel
 
 pytestmark = [pytest.mark.slow, pytest.mark.rig]
 
 CLIENT = Path(__file__).parents[2] / "client"
 SITE = sysconfig.get_paths()["purelib"]
+
+
+PROJECT = {
+    "pyproject.toml": """
+[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+[project]
+name = "NAME"
+version = "0.3"
+""",
+    # A build backend of its own (PEP 517, PEP 660), as projects may have one: nothing is fetched.
+    "backend.py": """
+import pathlib
+import zipfile
+
+NAME, PURE, TAG = "NAME", "PURE", "TAG"
+
+
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    return _wheel(folder, {f"{NAME}.py": pathlib.Path(f"{NAME}.py").read_text()})
+
+
+def build_editable(folder, config_settings=None, metadata_directory=None):
+    return _wheel(folder, {f"_{NAME}.pth": str(pathlib.Path.cwd())})
+
+
+def _wheel(folder, files):
+    info = f"{NAME}-0.3.dist-info"
+    files |= {
+        f"{info}/METADATA": f"Metadata-Version: 2.1\\nName: {NAME}\\nVersion: 0.3\\n",
+        f"{info}/WHEEL": f"Wheel-Version: 1.0\\nRoot-Is-Purelib: {PURE}\\nTag: {TAG}\\n",
+    }
+    files[f"{info}/RECORD"] = "".join(f"{name},,\\n" for name in [*files, f"{info}/RECORD"])
+    with zipfile.ZipFile(pathlib.Path(folder, f"{NAME}-0.3-{TAG}.whl"), "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return f"{NAME}-0.3-{TAG}.whl"
+""",
+    "NAME.py": "def where():\n    return 'NAME of the folder'\n",
+}
+
+
+def project(name: str, *, pure: bool = True) -> dict[str, str]:
+    """The files of a package that isn't on any index."""
+    tag = "py3-none-any" if pure else "cp311-cp311-linux_x86_64"
+    said = {"NAME": name, "PURE": str(pure).lower(), "TAG": tag}
+
+    def filled(text: str) -> str:
+        for word, value in said.items():
+            text = text.replace(f'"{word}"', f'"{value}"')
+        return text.replace("NAME of", f"{name} of")
+
+    return {file.replace("NAME", name): filled(text) for file, text in PROJECT.items()}
 
 
 class Notebook:
@@ -36,9 +95,7 @@ class Notebook:
 
 
 @contextmanager
-def started(
-    docker: DockerEngine, image: str, server: Deployed, *options: str
-) -> Iterator[Notebook]:
+def started(docker: DockerEngine, image: str, server: Server, *options: str) -> Iterator[Notebook]:
     container = docker.docker(
         "run", "--detach", "--network=host",
         f"--volume={CLIENT}:/platform/client:ro", f"--volume={SITE}:/platform/site:ro",
@@ -161,3 +218,59 @@ def test_without_a_name_or_a_server_a_sentence_says_so(
         )  # fmt: skip
         assert gone.returncode == 2
         assert "127.0.0.1:1" in gone.stderr.splitlines()[-1]
+
+
+@pytest.fixture
+def own_index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WheelFactory]:
+    """An index with the pip that runs here, since an engine's build runs it."""
+    with wheel_factory(tmp_path_factory.mktemp("index")) as made:
+        made.wheel("one")
+        wheel(installed(Path(SITE))["pip"], made.folder)
+        yield made
+
+
+def test_packages_of_folders_and_repositories_are_carried_and_what_cant_be_is_named(
+    docker_engine: DockerEngine,
+    start_embedded: StartEmbedded,
+    git_server: GitServer,
+    own_index: WheelFactory,
+    tmp_path: Path,
+) -> None:
+    server = start_embedded(
+        KITBAG_INDEX_URL=own_index.index_url,
+        KITBAG_ENGINE="docker",
+        KITBAG_ENGINE_ADDRESS=docker_engine.host,
+        KITBAG_ENGINE_NETWORK="host",
+        KITBAG_BINDER_PACKAGES="",
+    )
+    repository = git_server.repository("vcstools")
+    commit = repository.commit(project("vcstools"))
+    for name in ("folded", "edited", "native"):
+        for file, text in project(name, pure=name != "native").items():
+            path = tmp_path / name / file
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+    built = server.build("hep/own", "one==1.0")
+    docker_engine.docker("pull", "--quiet", built["image"])
+    named = "--env=KITBAG_ENVIRONMENT=hep/own"
+    with started(docker_engine, built["image"], server, named) as nb:
+        pip = ("python", "-m", "pip", "install", "--quiet", "--no-index")
+        docker_engine.docker("cp", f"{tmp_path}/.", f"{nb.container}:/tmp")
+        docker_engine.docker("exec", "--user=0", nb.container, "chown", "-R", "1000:100", "/tmp")
+        nb.run(*pip, "/tmp/folded", "/tmp/native", f"git+{repository.git_url}")
+        nb.run(*pip, "--editable", "/tmp/edited")
+        shown = nb.kitbag("capture", "--check")
+        assert shown.stderr.splitlines() == [
+            "+ edited 0.3 from /tmp/edited",
+            "+ folded 0.3 from /tmp/folded",
+            f"+ vcstools 0.3 from git+{repository.git_url}@{commit}",
+            "! not carried: native 0.3 from /tmp/native, compiled for this machine",
+        ]
+        saved = nb.kitbag("capture", "--yes")
+        assert saved.returncode == 0, saved.stderr
+    image = saved.stdout.strip()
+    docker_engine.docker("pull", "--quiet", image)
+    code = "import edited, folded, vcstools, one; print(edited.where(), folded.__file__)"
+    done = docker_engine.run(image, "python", "-c", code)
+    assert done.stdout.startswith("edited of the folder /opt/env/lib/python3.11/site-packages/")
+    assert docker_engine.run(image, "python", "-c", "import native", check=False).returncode == 1
