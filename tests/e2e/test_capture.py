@@ -6,6 +6,7 @@ import json
 import subprocess
 import sysconfig
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,30 @@ def test_a_cell_of_a_notebook_saves_too(
         assert "/hep/cell@sha256:" in said[-1]
         wrong = nb.run("python", "-m", "IPython", "-c", "%load_ext kitbag\n%kitbag what")
         assert "%kitbag save [NS/NAME]" in wrong.stderr
+
+
+def test_two_people_who_save_the_same_name_at_once_both_have_what_they_installed(
+    built: dict[str, Any], deployed: Deployed, index: WheelFactory, docker_engine: DockerEngine
+) -> None:
+    named = "--env=KITBAG_ENVIRONMENT=hep/both"
+    pip = ("python", "-m", "pip", "install", "--quiet", "--index-url", index.index_url)
+    with (
+        started(docker_engine, built["image"], deployed, named) as ana,
+        started(docker_engine, built["image"], deployed, named) as ben,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        ana.run(*pip, "humanize")
+        ben.run(*pip, "four")
+        saved = list(pool.map(lambda nb: nb.kitbag("capture", "--yes"), (ana, ben)))
+    assert [done.returncode for done in saved] == [0, 0], [done.stderr for done in saved]
+    images = [done.stdout.strip() for done in saved]
+    versions = deployed.get("/v1/environments/hep/both/versions")["items"]
+    assert {version["image"]: version["number"] for version in versions}.keys() == set(images)
+    assert sorted(version["number"] for version in versions) == [1, 2]
+    for image, mine in zip(images, ("humanize", "four"), strict=True):
+        number = next(item["number"] for item in versions if item["image"] == image)
+        whole = deployed.get(f"/v1/environments/hep/both/versions/{number}")
+        assert mine in {package["name"] for package in whole["packages_list"]}
 
 
 def test_what_an_image_cant_carry_is_named(
