@@ -87,7 +87,7 @@ def create_app(
     engine = make_engine(settings.database_url)
     queue = queue or WorkerQueue()
     tell_slots = CapacityLimiter(4)
-    metrics = Metrics(engine, queue.queue_messages, queue.tallies)
+    metrics = Metrics(engine, queue)
     quotas = Allotments(
         None if settings.quotas is None else Quotas.read(settings.quotas),
         lambda limit: metrics.refusals.labels(limit).inc(),

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -14,6 +13,7 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.metrics.tallied import Tallied
+from api.queue import Queue
 from catalog.build_models import Build
 from catalog.engine import reading
 from catalog.states import BuildState
@@ -25,14 +25,9 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 class Metrics:
     """The metrics of one app; each app has a registry of its own."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        messages: Callable[[], Mapping[str, int]],
-        tallies: Callable[[], dict[str, Any]],
-    ) -> None:
+    def __init__(self, engine: Engine, queue: Queue) -> None:
         self.registry = CollectorRegistry()
-        self.registry.register(Tallied(tallies))
+        self.registry.register(Tallied(queue))
         self.requests = Counter(
             "kitbag_http_requests",
             "Requests answered.",
@@ -78,7 +73,7 @@ class Metrics:
             registry=self.registry,
         )
         self.registry.register(_Builds(engine))
-        self.registry.register(_Messages(messages))
+        self.registry.register(_Messages(queue))
 
 
 class _Messages(Collector):
@@ -87,8 +82,8 @@ class _Messages(Collector):
     There is no sample while the queue does not answer: 0 would let workers be taken away.
     """
 
-    def __init__(self, ask: Callable[[], Mapping[str, int]]) -> None:
-        self._ask = ask
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
         self._lock = threading.Lock()
         self._asked_at = float("-inf")
         self._counts: Mapping[str, int] = {}
@@ -99,7 +94,7 @@ class _Messages(Collector):
     def collect(self) -> Iterable[Metric]:
         with self._lock:
             if time.monotonic() - self._asked_at > _CACHED_S:
-                self._counts = self._ask()
+                self._counts = self._queue.queue_messages()
                 self._asked_at = time.monotonic()
             family = self._family()
             for queue, count in self._counts.items():

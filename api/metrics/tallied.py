@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from api.queue import Queue
 from worker.tally import INFINITE, KINDS, SUM, Counts, Kind
 
 _CACHED_S = 5.0
@@ -18,8 +18,8 @@ _CACHED_S = 5.0
 class Tallied(Collector):
     """The workers' counters and histograms, asked at most every few seconds."""
 
-    def __init__(self, ask: Callable[[], dict[str, Any]]) -> None:
-        self._ask = ask
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
         self._lock = threading.Lock()
         self._asked_at = float("-inf")
         self._found: Mapping[str, Mapping[tuple[str, ...], Counts]] = {}
@@ -30,7 +30,7 @@ class Tallied(Collector):
     def collect(self) -> Iterable[Metric]:
         with self._lock:
             if time.monotonic() - self._asked_at > _CACHED_S:
-                self._found = self._ask()
+                self._found = self._queue.tallies()
                 self._asked_at = time.monotonic()
             found = self._found
         families = []
