@@ -216,3 +216,23 @@ def test_a_source_that_we_may_not_read_costs_the_mount_and_not_the_push(
     put = store.put_blob("other/mine", blob.descriptor, blob.open, mount_from="other/secret")
     assert put.moved_bytes == 1000
     assert store.missing("other/mine", [blob.digest]) == set()
+
+
+def test_more_headers_go_with_each_request_to_the_registry_and_nowhere_else(
+    registry, make_front, make_store, make_blob
+):
+    blob = make_blob(10_000)
+    make_store(registry.host).put_blob("other/traced", blob.descriptor, blob.open)
+    front, objects = make_front(registry.port), make_front(registry.port)
+
+    def redirect(asked):
+        if asked.method == "GET" and "/blobs/sha256:" in asked.path:
+            return front.answer(307, Location=f"http://localhost:{objects.port}{asked.path}")
+        return None
+
+    front.rule = redirect
+    store = make_store(front.host, more_headers=lambda: {"traceparent": "00-1-2-01"})
+    assert b"".join(store.blob("other/traced", blob.digest)) == blob.data
+    assert store.missing("other/traced", ["sha256:" + "0" * 64])
+    assert {asked.headers.get("traceparent") for asked in front.asked} == {"00-1-2-01"}
+    assert [asked.headers.get("traceparent") for asked in objects.asked] == [None]
