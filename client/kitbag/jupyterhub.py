@@ -241,7 +241,8 @@ def _variables(name: str, image: str) -> dict[str, str]:
 def _described(version: Version) -> str:
     python = f", Python {version.python}" if version.python else ""
     size_mb = version.size_bytes / 1_000_000
-    return f"version {version.number}{python}, {version.packages} packages, {size_mb:.0f} MB"
+    packages = "1 package" if version.packages == 1 else f"{version.packages} packages"
+    return f"version {version.number}{python}, {packages}, {size_mb:.0f} MB"
 
 
 def _overrides(profile: Profile) -> list[dict[str, Any]]:
