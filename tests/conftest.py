@@ -29,6 +29,8 @@ from rig.git import git_server as start_git_server
 from rig.helm import Helm
 from rig.helm import helm as build_helm
 from rig.otlp import OtlpReceiver, otlp_receiver
+from rig.podman import Podman
+from rig.podman import podman as start_podman
 from rig.postgres import Postgres, postgres_server
 from rig.process import MissingPartError
 from rig.proxy import Proxy, proxy
@@ -195,6 +197,20 @@ def buildkit_daemon() -> Iterator[BuildKit]:
     """A BuildKit daemon (`.address`) and the folder of its client for PATH (`.programs`)."""
     with part(start_buildkit()) as daemon:
         yield daemon
+
+
+@pytest.fixture(scope="session")
+def podman_service() -> Iterator[Podman]:
+    """A podman service: `.address`, `.podman(…)`."""
+    with part(start_podman()) as service:
+        yield service
+
+
+@pytest.fixture
+def make_podman() -> Iterator[Callable[[], Podman]]:
+    """Starts one more podman service, for a test that kills it."""
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(part(start_podman()))
 
 
 @pytest.fixture(scope="session")

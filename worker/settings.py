@@ -90,7 +90,7 @@ class WorkerSettings(QueueSettings):
         "gzip", description="How layers are packed, unless a request says otherwise."
     )
 
-    engine: Literal["docker", "buildkit", "none"] = Field(
+    engine: Literal["docker", "buildkit", "podman", "none"] = Field(
         "none", description="The kind of container engine, if any."
     )
     engine_address: str = Field("", description="unix:///PATH or tcp://HOST:PORT.")

@@ -21,6 +21,7 @@ from builder.streams import Chunks
 
 VERSION = "v1.41"
 TIMEOUT_S = 30.0
+_LIBPOD = "v4.0.0/libpod"
 MAX_FILES_BYTES = 4 << 30
 MAX_FILES = 1000
 
@@ -37,48 +38,50 @@ class EngineApi:
         # No proxy of the worker's environment stands between it and its engine.
         self._client = httpx.Client(
             transport=transport,
-            base_url=f"{address.http}/{VERSION}",
+            base_url=address.http,
             timeout=TIMEOUT_S,
             trust_env=False,
         )
 
     def version(self) -> dict[str, Any]:
         """`Version`, `ApiVersion`, `Os`, `Arch` and more."""
-        return self._get("/version")
+        return self._get(f"/{VERSION}/version")
 
     def info(self) -> dict[str, Any]:
         """`CgroupDriver`, `MemoryLimit`, `CpuCfsQuota`, `DockerRootDir` and more."""
-        return self._get("/info")
+        return self._get(f"/{VERSION}/info")
 
     def image(self, name: str) -> dict[str, Any] | None:
         """What the engine knows of an image, None if it hasn't it."""
-        return self._found(f"/images/{quote(name, safe='/:@')}/json")
+        return self._found(f"/{VERSION}/images/{quote(name, safe='/:@')}/json")
 
     def tags(self) -> list[str]:
         """The names REPOSITORY:TAG of all images."""
-        found = self._list("/images/json")
+        found = self._list(f"/{VERSION}/images/json")
         return [str(name) for image in found for name in image.get("RepoTags") or ()]
 
     def containers(self, *, running: bool = False, size: bool = False) -> list[dict[str, Any]]:
         """Containers as the engine lists them; with `size`, `SizeRw` is what each has written."""
-        return self._list("/containers/json", all=str(not running).lower(), size=str(size).lower())
+        return self._list(
+            f"/{VERSION}/containers/json", all=str(not running).lower(), size=str(size).lower()
+        )
 
     def container(self, container: str) -> dict[str, Any] | None:
         """What the engine knows of a container, None if it is gone."""
-        return self._found(f"/containers/{quote(container)}/json")
+        return self._found(f"/{VERSION}/containers/{quote(container)}/json")
 
     def networks(self, label: str) -> list[dict[str, Any]]:
         """Networks that have the label."""
-        return self._list("/networks", filters=json.dumps({"label": [label]}))
+        return self._list(f"/{VERSION}/networks", filters=json.dumps({"label": [label]}))
 
     def cache_bytes(self) -> int:
         """The size of BuildKit's cache of finished steps."""
-        records = self._get("/system/df").get("BuildCache") or []
+        records = self._get(f"/{VERSION}/system/df").get("BuildCache") or []
         return sum(int(each.get("Size") or 0) for each in records if not each.get("Shared"))
 
     def limit_processes(self, container: str, most: int) -> None:
         """Let a container that runs have no more processes than so many, whoever they run as."""
-        url = f"/containers/{quote(container)}/update"
+        url = f"/{VERSION}/containers/{quote(container)}/update"
         with self._answering():
             response = self._client.post(url, json={"PidsLimit": most})
         if response.status_code not in (404, 409):  # it ended meanwhile
@@ -86,26 +89,35 @@ class EngineApi:
 
     def remove_image(self, name: str) -> bool:
         """Take the name from an image, and remove it if it has no other; whether it was there."""
-        return self._delete(f"/images/{quote(name, safe='/:@')}")
+        return self._delete(f"/{VERSION}/images/{quote(name, safe='/:@')}")
 
     def remove_container(self, container: str) -> bool:
         """End a container and remove it with its volumes; whether it was there."""
-        return self._delete(f"/containers/{quote(container)}?force=true&v=true")
+        return self._delete(f"/{VERSION}/containers/{quote(container)}?force=true&v=true")
 
     def remove_network(self, network: str) -> bool:
         """Remove a network; whether it was there."""
-        return self._delete(f"/networks/{quote(network)}")
+        return self._delete(f"/{VERSION}/networks/{quote(network)}")
+
+    def storage_containers(self) -> list[dict[str, Any]]:
+        """What builds of podman work in, which only its own API lists; `Image` is a name."""
+        found = self._list(f"/{_LIBPOD}/containers/json", all="true", external="true")
+        return [each for each in found if each.get("State") == "storage"]
+
+    def remove_storage_container(self, container: str) -> bool:
+        """Remove one of those; whether it was there."""
+        return self._delete(f"/{_LIBPOD}/containers/{quote(container)}?force=true")
 
     def create(self, image: str, labels: dict[str, str]) -> str:
         """A container of the image that never starts; returns its id."""
         body = {"Image": image, "Cmd": ["none"], "Labels": labels, "NetworkDisabled": True}
         with self._answering():
-            response = self._client.post("/containers/create", json=body)
+            response = self._client.post(f"/{VERSION}/containers/create", json=body)
         return str(self._checked(response).json()["Id"])
 
     def copy_files(self, container: str, folder: str, into: Path) -> tuple[Path, ...]:
         """The regular files right in a folder of a container, as files of ours."""
-        url = f"/containers/{quote(container)}/archive"
+        url = f"/{VERSION}/containers/{quote(container)}/archive"
         with (
             self._answering(),
             self._client.stream("GET", url, params={"path": folder}) as response,

@@ -17,10 +17,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Protocol
 
 from builder.engines.address import Address
 from builder.engines.protocol import Job, Limit, Network
 from builder.errors import EngineUnreachableError, InvalidSpecError
+from builder.stores.registry import RegistryStore
 
 _PLUGINS = (
     "/usr/local/lib/docker/cli-plugins",
@@ -28,7 +30,8 @@ _PLUGINS = (
     "/usr/lib/docker/cli-plugins",
     "/usr/libexec/docker/cli-plugins",
 )
-_PERIOD_US = 100_000
+PERIOD_US = 100_000
+"""The period in which a build gets its share of the processors."""
 _MARKER = ".build.kitbag.invalid"
 # RFC 2606: a name under .invalid never is anybody's.
 
@@ -39,6 +42,55 @@ class Builder(StrEnum):
     AUTO = "auto"
     BUILDKIT = "buildkit"
     CLASSIC = "classic"
+
+
+class Commands(Protocol):
+    """The command lines by which a client program drives an engine with Docker's API."""
+
+    @property
+    def honours(self) -> frozenset[Limit]:
+        """The limits that it holds a single build to."""
+
+    @property
+    def mounts(self) -> bool:
+        """Whether Dockerfiles may use `RUN --mount`."""
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it builds for other machines than its own."""
+
+    def environment(self, address: Address, config: Path) -> dict[str, str]:
+        """All that the client knows of us: where the engine is, and a configuration folder."""
+
+    def build(
+        self,
+        job: Job,
+        tag: str,
+        *,
+        network: str,
+        arguments: dict[str, str],
+        cache: str | None,
+        folder: Path,
+    ) -> list[str]:
+        """Build the job's Dockerfile; `cache` names an image that brings an earlier build's.
+
+        `folder` is the build's own, for what the client reads beside the context.
+        """
+
+    def alias(self, name: str, other: str) -> list[str]:
+        """Give a base the name that leftovers are known by; empty if they have another."""
+
+    def pull(self, name: str, store: RegistryStore) -> list[str]:
+        """Fetch an image."""
+
+    def push(self, tag: str, name: str, store: RegistryStore) -> list[list[str]]:
+        """Push an image of the engine under another name; one command after the other."""
+
+    def load(self, archive: Path) -> list[str]:
+        """Take an image from a Docker archive."""
+
+    def save(self, tag: str, archive: Path) -> list[str]:
+        """Write an image as a Docker archive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +110,24 @@ class Client:
         )
         return frozenset(always | own)
 
+    @property
+    def mounts(self) -> bool:
+        return self.builder is Builder.BUILDKIT
+
+    @property
+    def foreign(self) -> bool:
+        return self.buildx is not None
+
     def build(
-        self, job: Job, tag: str, *, network: str, arguments: dict[str, str], cache: str | None
+        self,
+        job: Job,
+        tag: str,
+        *,
+        network: str,
+        arguments: dict[str, str],
+        cache: str | None,
+        folder: Path,  # noqa: ARG002
     ) -> list[str]:
-        """The command line of a build."""
         modern = self.builder is Builder.BUILDKIT
         program = [self.buildx] if modern and self.buildx else [self.docker]
         command = [
@@ -81,7 +147,6 @@ class Client:
         return [*command, str(job.context)]
 
     def environment(self, address: Address, config: Path) -> dict[str, str]:
-        """All that the client knows of us: where the engine is, and a configuration folder."""
         known = {
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(config),
@@ -95,6 +160,21 @@ class Client:
         if address.certs is not None and address.socket is None:
             known |= {"DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(address.certs)}
         return known
+
+    def alias(self, name: str, other: str) -> list[str]:  # noqa: ARG002
+        return []
+
+    def pull(self, name: str, store: RegistryStore) -> list[str]:  # noqa: ARG002
+        return [self.docker, "pull", name]
+
+    def push(self, tag: str, name: str, store: RegistryStore) -> list[list[str]]:  # noqa: ARG002
+        return [[self.docker, "tag", tag, name], [self.docker, "push", name]]
+
+    def load(self, archive: Path) -> list[str]:
+        return [self.docker, "load", f"--input={archive}"]
+
+    def save(self, tag: str, archive: Path) -> list[str]:
+        return [self.docker, "save", f"--output={archive}", tag]
 
 
 def find_client(wanted: Builder) -> Client:
@@ -144,7 +224,7 @@ def _modern(client: Client, job: Job, cache: str | None) -> list[str]:
         more.append("--build-arg=BUILDKIT_INLINE_CACHE=1")
     if client.buildx is not None:
         # An attestation would make an index of what is one image.
-        more += ["--load", "--provenance=false", f"--platform={job.platform}", *_processes(job)]
+        more += ["--load", "--provenance=false", f"--platform={job.platform}", *processes(job)]
     return more
 
 
@@ -155,11 +235,11 @@ def _classic(job: Job) -> list[str]:
         # The same for memory and swap together: none of it is swap.
         more += [f"--memory={limits.memory_bytes}", f"--memory-swap={limits.memory_bytes}"]
     if limits.cpus is not None:
-        more += [f"--cpu-period={_PERIOD_US}", f"--cpu-quota={int(limits.cpus * _PERIOD_US)}"]
-    return [*more, *_processes(job)]
+        more += [f"--cpu-period={PERIOD_US}", f"--cpu-quota={int(limits.cpus * PERIOD_US)}"]
+    return [*more, *processes(job)]
 
 
-def _processes(job: Job) -> list[str]:
+def processes(job: Job) -> list[str]:
     """A limit that the kernel keeps for each user but root; BuildKit before 0.10 passes it over."""
     most = job.limits.processes
     return [f"--ulimit=nproc={most}:{most}"] if most is not None else []

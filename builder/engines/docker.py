@@ -18,7 +18,7 @@ from pathlib import Path
 
 from builder.engines.address import Address
 from builder.engines.api import EngineApi
-from builder.engines.client import Builder, Client, find_client, marked
+from builder.engines.client import Builder, Commands, find_client, marked
 from builder.engines.dockerrun import Run
 from builder.engines.logins import config_folder
 from builder.engines.names import LABEL, belongs, build_of, pushed_names
@@ -63,7 +63,7 @@ class DockerEngine:
 
     @property
     def mounts(self) -> bool:
-        return self._client.builder is Builder.BUILDKIT
+        return self._client.mounts
 
     def build(
         self,
@@ -104,7 +104,7 @@ class DockerEngine:
         self._api.close()
 
     @cached_property
-    def _client(self) -> Client:
+    def _client(self) -> Commands:
         return find_client(self._wanted)
 
     @contextmanager
@@ -118,7 +118,7 @@ class DockerEngine:
                 "must install buildx."
             )
         machine = str(self._api.version().get("Arch", ""))
-        if _MACHINES.get(machine, machine) != job.platform.arch and not self._client.buildx:
+        if _MACHINES.get(machine, machine) != job.platform.arch and not self._client.foreign:
             raise EngineNeededError(
                 f"The container engine builds for {machine} only, not for {job.platform}."
             )

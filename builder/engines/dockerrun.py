@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from builder.engines.api import EngineApi
 from builder.engines.archive import ingest_archive, write_archive
-from builder.engines.client import Client
+from builder.engines.client import Commands
 from builder.engines.logs import secret_texts
-from builder.engines.names import BUILDS, base_name, pushed_name
+from builder.engines.names import BUILDS, base_name, own_name, pushed_name
 from builder.engines.protocol import Job
 from builder.engines.talk import Talk, published
 from builder.engines.watch import DiskWatch, ProcessCap, Steps
@@ -29,7 +28,7 @@ class Run:
     store: Store
     talk: Talk
     api: EngineApi
-    client: Client
+    client: Commands
     network: str
     anonymous: Path
 
@@ -38,11 +37,20 @@ class Run:
         job, tag = self.job, f"{BUILDS}:{self.job.id}"
         arguments = dict(job.args)
         if job.base is not None:
-            arguments["BASE"] = self._base(job.base)
+            base, own = self._base(job.base), own_name(job)
+            alias = self.client.alias(base, own) if base != own else []
+            if alias:
+                self.talk.run(alias)
+            arguments["BASE"] = own if alias else base
         cache = self._cached()
         self.talk.clock.check()
         command = self.client.build(
-            job, tag, network=self.network, arguments=arguments, cache=cache
+            job,
+            tag,
+            network=self.network,
+            arguments=arguments,
+            cache=cache,
+            folder=self.talk.folder,
         )
         secrets = secret_texts(job.secrets.values())
         steps = Steps(self.api, job.id)
@@ -73,7 +81,7 @@ class Run:
                 self._push(self.store, tag, f"{self.store.name}/{job.cache_repo}:cache")
             return image
         archive = self.talk.folder / "image.tar"
-        self._docker("save", f"--output={archive}", tag)
+        self.talk.run(self.client.save(tag, archive))
         return ingest_archive(
             archive, self.store, job.repo, job.platform, base=job.base, check=self.talk.clock.check
         )
@@ -85,14 +93,14 @@ class Run:
             return name
         if isinstance(self.store, RegistryStore):
             self.talk.log(f"Fetching the base {base.name}")
-            self._docker("pull", name, login=self.store)
+            self.talk.run(self.client.pull(name, self.store), login=self.store)
             if base.image not in ((self.api.image(name) or {}).get("RepoDigests") or ()):
                 raise StoreRefusedError(f"{name} is not {base.digest} any more: build it again.")
             return name
         self.talk.log(f"Giving the engine the base {base.name}")
         archive = self.talk.folder / "base.tar"
         write_archive(base, self.store, name, archive, self.talk.clock.check)
-        self._docker("load", f"--input={archive}")
+        self.talk.run(self.client.load(archive))
         archive.unlink()
         return name
 
@@ -102,22 +110,13 @@ class Run:
             return None
         name = f"{self.store.name}/{self.job.cache_repo}:cache"
         with suppress(EngineBuildError, StoreRefusedError):
-            self._docker("pull", "--quiet", name, login=self.store)
+            self.talk.run(self.client.pull(name, self.store), login=self.store)
         return name
 
     def _push(self, store: RegistryStore, tag: str, name: str) -> None:
-        self._docker("tag", tag, name)
         try:
-            self._docker("push", name, login=store, wish="take the image from the engine")
+            for command in self.client.push(tag, name, store):
+                self.talk.run(command, login=store, wish="take the image from the engine")
         finally:
             with suppress(EngineUnreachableError):
                 self.api.remove_image(name)
-
-    def _docker(
-        self,
-        *arguments: str,
-        login: RegistryStore | None = None,
-        wish: str = "give the engine an image",
-    ) -> None:
-        command: Sequence[str] = [self.client.docker, *arguments]
-        self.talk.run(command, login=login, wish=wish)

@@ -77,7 +77,7 @@ def failure(
         )
     match = _STEP.search(last)
     step = next((each for each in match.groups() if each), "") if match else ""
-    step = re.sub(r"^/bin/sh -c ", "", step)
+    step = re.sub(r"^(?:RUN )?(?:/bin/sh -c )?", "", step)
     extra: dict[str, str | int] = {"status": code} | ({"step": step[:_MAX_SAID]} if step else {})
     named = f" ({step[:100]})" if step else ""
     return EngineBuildError(

@@ -27,7 +27,12 @@ def base_name(base: Pinned, store: Store, job: Job) -> str:
     """What an engine calls a base of the store; one that it won't keep has the job's id."""
     if isinstance(store, RegistryStore):
         return base.image if job.keep_base else f"{base.image.partition('@')[0]}:{job.id}"
-    return f"{BASES}:{tag_of(base.digest)}" if job.keep_base else f"{BUILDS}:{job.id}{_BASE}"
+    return f"{BASES}:{tag_of(base.digest)}" if job.keep_base else own_name(job)
+
+
+def own_name(job: Job) -> str:
+    """A name of a base that is the job's own."""
+    return f"{BUILDS}:{job.id}{_BASE}"
 
 
 def belongs(build: str, job: Job) -> bool:

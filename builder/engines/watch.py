@@ -80,7 +80,9 @@ class DiskWatch:
         self._cache_bytes = 0
         self._next_walk = 0.0
         if limit_bytes is not None:
-            layers = Path(str(api.info().get("DockerRootDir") or "/nonexistent")) / "overlay2"
+            known = api.info()
+            root = Path(str(known.get("DockerRootDir") or "/nonexistent"))
+            layers = root / str(known.get("Driver") or "overlay2")
             with suppress(OSError):
                 self._before = frozenset(folder.name for folder in layers.iterdir())
                 self._layers = layers

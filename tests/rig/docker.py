@@ -146,9 +146,9 @@ def docker_engine(data: Path | None = None) -> Iterator[DockerEngine]:
         finally:
             daemon.stop(timeout_s=60)
             _end_shims(folder)
-            _unmount(folder)
+            unmount(folder)
             if data is not None:
-                _unmount(data)
+                unmount(data)
 
 
 def _running_engine() -> DockerEngine:
@@ -170,7 +170,7 @@ def _end_shims(folder: Path) -> None:
                 os.kill(int(process.name), signal.SIGKILL)
 
 
-def _unmount(folder: Path) -> None:
+def unmount(folder: Path) -> None:
     """Let go of what a daemon that was killed left mounted, or the folder can't be removed."""
     mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
     for mount in reversed([m for m in mounts if m.startswith(f"{folder}/")]):
