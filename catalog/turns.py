@@ -49,8 +49,11 @@ def next_turn(session: Session, lane: str, tenant: str) -> float:
 
 def lock_lane(session: Session, name: str) -> Lane:
     """The lane, locked: other workers would find the same build, or one too many of a tenant's."""
+    found = session.scalars(select(Lane).where(Lane.name == name).with_for_update()).one_or_none()
+    if found is not None:
+        return found
     insert_missing(session, Lane, [{"name": name, "turn": 0.0}])
-    return session.scalars(select(Lane).where(Lane.name == name).with_for_update()).one()
+    return lock_lane(session, name)
 
 
 def first(session: Session, lane: Lane) -> str | None:

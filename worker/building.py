@@ -139,32 +139,24 @@ def _make_room(kit: Services, row: Build) -> None:
 
 
 def _take(kit: Services, build_id: str, lane: str) -> Build | None:
-    """The build whose turn it is, now this process's."""
-    _recover(kit, build_id)
+    """The build whose turn it is, now this process's.
 
-    def take() -> Build | None:
-        with writing(kit.engine) as session:
-            return runs.take(session, lane, identity.me())
-
-    return patiently(take)
-
-
-def _recover(kit: Services, build_id: str) -> None:
-    """Queue the build again if the process that had it is dead.
-
-    The queue brings a killed process's message back at once; its lease need not run out.
+    The queue brings a killed process's message back at once: what that had waits again then, since
+    its lease need not run out.
     """
 
-    def look() -> Build | None:
-        with reading(kit.engine) as session:
-            try:
-                return builds.get(session, build_id)
-            except BuildNotFoundError:
-                return None
+    def take() -> tuple[Build | None, Build | None]:
+        with writing(kit.engine) as session:
+            held = session.get(Build, build_id)
+            if held is not None and held.state in RUNNING and identity.is_dead(held.worker):
+                return None, held
+            return runs.take(session, lane, identity.me()), None
 
-    held = patiently(look)
-    if held is not None and held.state in RUNNING and identity.is_dead(held.worker):
-        leftovers.requeue(kit, held)
+    row, left = patiently(take)
+    if left is not None:
+        leftovers.requeue(kit, left)
+        row, _ = patiently(take)
+    return row
 
 
 def _worked(
