@@ -126,6 +126,8 @@ def test_a_notebook_runs_the_digest_and_is_told_what_it_runs_on(launcher: Launch
     volumes = {one["name"]: one for one in pod["volumes"]}
     assert volumes["home"]["persistentVolumeClaim"] == {"claimName": "gan-home"}
     assert {"name": "home", "mountPath": "/home/jovyan"} in container["volumeMounts"]
+    token = {"audience": "kitbag", "path": "token", "expirationSeconds": 3600}
+    assert volumes["kitbag-token"]["projected"]["sources"] == [{"serviceAccountToken": token}]
 
 
 def test_without_a_size_there_is_no_volume_and_accelerators_are_a_limit(

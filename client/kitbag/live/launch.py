@@ -30,6 +30,8 @@ RESOURCES = {"cuda": "nvidia.com/gpu", "tpu": "google.com/tpu"}
 _NOTEBOOK = "kubeflow.org/v1"
 _HOME_PATH = "/home/jovyan"
 _WORKSPACE_HOME = "10Gi"
+TOKEN_PATH = "/var/run/secrets/kitbag"  # noqa: S105 - no secret; where the client looks
+_TOKEN = {"audience": "kitbag", "path": "token", "expirationSeconds": 3600}
 _GROUP = 100  # of the images' user; the volume is to be writable for it
 
 
@@ -142,8 +144,14 @@ def _claim(asked: Launch) -> str:
 def notebook(asked: Launch) -> dict[str, Any]:
     """The Notebook; its container is named like it, as every tool expects."""
     variables = {ENVIRONMENT: str(asked.version), BASE_IMAGE: asked.image, SERVER: asked.server}
-    mounts = [{"name": "dshm", "mountPath": "/dev/shm"}]  # noqa: S108 - what PyTorch shares
-    volumes: list[dict[str, Any]] = [{"name": "dshm", "emptyDir": {"medium": "Memory"}}]
+    mounts: list[dict[str, Any]] = [
+        {"name": "dshm", "mountPath": "/dev/shm"},  # noqa: S108 - what PyTorch shares
+        {"name": "kitbag-token", "mountPath": TOKEN_PATH, "readOnly": True},
+    ]
+    volumes: list[dict[str, Any]] = [
+        {"name": "dshm", "emptyDir": {"medium": "Memory"}},
+        {"name": "kitbag-token", "projected": {"sources": [{"serviceAccountToken": _TOKEN}]}},
+    ]
     if asked.home:
         mounts.append({"name": "home", "mountPath": _HOME_PATH})
         volumes.append({"name": "home", "persistentVolumeClaim": {"claimName": _claim(asked)}})
