@@ -13,7 +13,7 @@ import pytest
 from rig.wheels import WheelFactory, wheel_factory
 
 from kitbag.capture import Capture, Image, image, look
-from kitbag.capture.image import environment_name
+from kitbag.capture.image import environment_name, notebook_name
 from kitbag.capture.installed import Installed, Origin
 from kitbag.capture.local import wheel
 from kitbag.errors import KitbagError, PackError
@@ -333,3 +333,25 @@ def test_the_accounts_token_stays_in_the_cluster(configured: Configured) -> None
 
 def test_outside_of_a_pod_there_is_no_token(configured: Configured) -> None:
     assert configured(None, None) == ("http://127.0.0.1:8484", None)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "told"),
+    [
+        ("/notebook/hep/nb", ("hep", "nb")),
+        ("/notebook/hep/nb/", ("hep", "nb")),
+        ("/workspace/connect/hep/nb/jupyterlab/", "stop and start it on Kubeflow's page"),
+        ("/user/ana/", "stop this server and start it again"),
+        ("/notebook/hep", "stop this server and start it again"),
+        ("", "stop this server and start it again"),
+    ],
+)
+def test_a_notebook_knows_its_own_name_and_what_to_do_where_it_has_none(
+    monkeypatch: pytest.MonkeyPatch, prefix: str, told: tuple[str, str] | str
+) -> None:
+    monkeypatch.setenv("NB_PREFIX", prefix)
+    if isinstance(told, tuple):
+        assert notebook_name() == told
+        return
+    with pytest.raises(KitbagError, match=told):
+        notebook_name()

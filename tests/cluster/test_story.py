@@ -144,17 +144,21 @@ def test_a_package_installed_in_a_notebook_reaches_the_notebook_the_pipeline_and
         image = json.loads(saved.stdout)["build"]["image"]
         assert image != first["image"]
         assert story.container()["image"] == first["image"]  # nothing ends that nobody asked for
-        notebook.run("python", "-m", "kitbag", "restart", f"{environment}:2")
+        restarted = notebook.run("python", "-m", "kitbag", "capture", "--yes", "--restart")
+        assert restarted.stdout.strip() == image  # nothing changed since: the same version
+        assert f"Notebook {environment}: done, " in restarted.stderr
+        again = notebook.run("python", "-m", "kitbag", "restart", f"{environment}:2")
+        assert f"Notebook {environment}: same, " in again.stderr
 
     container = story.container()
     assert container["image"] == image
     told = {one["name"]: one["value"] for one in container["env"]}
     assert told["KALE_DEFAULT_BASE_IMAGE"] == image
     assert told["KITBAG_ENVIRONMENT"] == f"{environment}:2"
-    with story.running(docker_engine) as again:
-        said = again.run("python", "-c", "import humanize; print(humanize.naturalsize(3))")
+    with story.running(docker_engine) as new:
+        said = new.run("python", "-c", "import humanize; print(humanize.naturalsize(3))")
         assert said.stdout == "3 Bytes\n"
-        differs = again.run("python", "-m", "kitbag", "capture", "--check")
+        differs = new.run("python", "-m", "kitbag", "capture", "--check")
         assert differs.stdout == ""
 
     (tmp_path / "train.yaml").write_text(TFJOB)
