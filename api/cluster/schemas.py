@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from api.builds.request import Accelerator
 from api.jobs.schemas import Job
@@ -53,6 +53,12 @@ class Launch(BaseModel):
     )
     accelerators: int = Field(0, ge=0, le=64, description="How many of them.")
     pod_config: Text = Field("", max_length=256, description="A Workspace's choice of resources.")
+
+    @model_validator(mode="after")
+    def _counts_what_is_counted(self) -> Self:
+        if self.accelerators and self.accelerator is Accelerator.CPU:
+            raise ValueError("accelerators are counted for cuda or tpu, and cpu is none of them")
+        return self
 
 
 class Launched(BaseModel):

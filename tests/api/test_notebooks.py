@@ -78,6 +78,7 @@ def test_a_launch_is_told_with_the_exact_version_and_answers_with_where_it_is(si
         {"home": "much"},
         {"memory": "4 Gi"},
         {"accelerators": -1},
+        {"accelerators": 1, "accelerator": "cpu"},
         {"accelerator": "abacus"},
         {"form": "Toaster"},
         {"version": "gan"},
