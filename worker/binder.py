@@ -197,6 +197,7 @@ def _workshop(
         engine=engine,
         store=services.store,
         limits=services.engine_limits,
+        cache=settings.engine_cache,
         site=site if engine.mounts else Site(),
         scratch=scratch,
         fresh=request.upgrade,

@@ -110,8 +110,32 @@ class WorkerSettings(QueueSettings):
         8192, ge=64, description="Processes and threads of one build's user."
     )
     engine_cache: str | None = Field(
-        None, description="A repository of the registry for the engine's cache."
+        None,
+        pattern=r"^[a-z0-9]+([._/-][a-z0-9]+)*$",
+        description="Where below the registry the engine's cache is, a repository an environment.",
     )
+
+    @field_validator("engine_cpus", "engine_memory_bytes")
+    @classmethod
+    def _held(cls, value: float | None, info: ValidationInfo) -> float | None:
+        """BuildKit has limits for all of its steps together only, which are its operator's."""
+        kind, builder = info.data.get("engine"), info.data.get("engine_builder")
+        if value is not None and (kind == "buildkit" or (kind, builder) == ("docker", "buildkit")):
+            raise ValueError(
+                "BuildKit holds no single build to it: limit its daemon instead, and leave this out"
+            )
+        return value
+
+    @field_validator("engine_cache")
+    @classmethod
+    def _in_a_registry(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None:
+            return None
+        if info.data.get("engine") == "podman":
+            raise ValueError("podman keeps no cache in a registry: leave it out")
+        if not info.data.get("store", "").startswith(("registry://", "https://", "http://")):
+            raise ValueError("the cache is kept in a registry, and KITBAG_STORE names none")
+        return value
 
     local: bool = Field(False, description="Only its own user reaches this server: no host rules.")
     allowed_hosts: Annotated[frozenset[str], NoDecode, BeforeValidator(_listed)] = Field(

@@ -24,7 +24,8 @@ class Workshop:
 
     `id` is the build's in the catalog, and `staging` is told the digest of an image that is of use
     to it alone, before the store has it: below STAGES, in the environment's repository. `fresh`
-    makes it build what was built before too. `secrets` are texts that no log may show.
+    makes it build what was built before too. `cache` is where below the registry the engine's cache
+    of each repository is. `secrets` are texts that no log may show.
     """
 
     engine: Engine
@@ -34,6 +35,7 @@ class Workshop:
     scratch: Path | None = None
     fresh: bool = False
     id: str = "build"
+    cache: str | None = None
     secrets: tuple[str, ...] = ()
     staging: Callable[[str], None] = lambda _: None
     report: Callable[[Step], None] = lambda _: None
@@ -44,6 +46,7 @@ class Workshop:
 class Order:
     """A Dockerfile for a repository of the store; `key` are the contents that decide the image.
 
+    `cached` is whether an earlier build's steps may be of use, beside what `key` finds.
     `keep_base` is whether the engine keeps its copy of the base for other builds.
     `context` is a folder that holds the file `dockerfile`; without one `dockerfile` is its text.
     """
@@ -58,6 +61,7 @@ class Order:
     secrets: Mapping[str, Path] = field(default_factory=dict)
     context: Path | None = None
     keep_base: bool = True
+    cached: bool = False
 
     @property
     def tag(self) -> str:
@@ -94,6 +98,7 @@ def made(shop: Workshop, order: Order) -> str:
             labels=order.labels,
             secrets=order.secrets,
             limits=shop.limits,
+            cache_repo=f"{shop.cache}/{order.repo}" if shop.cache and order.cached else None,
         )
         image = shop.engine.build(job, shop.store, log=log, cancelled=shop.cancelled)
     found = shop.store.manifest(order.repo, image.digest)

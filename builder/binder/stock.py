@@ -72,6 +72,7 @@ def build(
             key=(content,),
             args={"NB_USER": "jovyan", "NB_UID": "1000", "REPO_DIR": repository.REPO_DIR},
             labels=labels,
+            cached=True,
             context=source.top,
         )
     else:
@@ -89,6 +90,7 @@ def build(
             key=(content, base.digest, text),
             args={"NB_USER": "jovyan", "NB_UID": "1000", "REPO_DIR": repository.REPO_DIR},
             labels=labels,
+            cached=True,
             context=context,
         )
     digest = known(shop, order)

@@ -27,7 +27,7 @@ from builder.engines.client import dockerfile_of
 from builder.engines.logins import config_folder
 from builder.engines.logs import secret_texts
 from builder.engines.process import Clock
-from builder.engines.protocol import OUT, Job, Limit, Network
+from builder.engines.protocol import OUT, Job, Limit, Network, check_limits
 from builder.engines.talk import Talk, published
 from builder.errors import EngineUnreachableError, LimitExceededError
 from builder.model import Image, Pinned
@@ -107,6 +107,7 @@ class BuildKitEngine:
         cancelled: Callable[[], bool],
     ) -> Iterator[_Run]:
         check_tag(job.id)
+        check_limits(job.limits, _HONOURS)
         clock = Clock(job.limits.timeout_s, cancelled)
         clock.check()
         with tempfile.TemporaryDirectory(prefix="kitbag-engine-", dir=self._scratch) as folder:

@@ -23,7 +23,7 @@ from builder.engines.dockerrun import Run
 from builder.engines.logins import config_folder
 from builder.engines.names import LABEL, belongs, build_of, pushed_names
 from builder.engines.process import Clock
-from builder.engines.protocol import OUT, Job, Limit
+from builder.engines.protocol import OUT, Job, Limit, check_limits
 from builder.engines.talk import Talk
 from builder.errors import EngineNeededError, EngineUnreachableError
 from builder.model import Image
@@ -112,6 +112,7 @@ class DockerEngine:
         self, job: Job, store: Store, log: Callable[[str], None], clock: Clock
     ) -> Iterator[Run]:
         check_tag(job.id)
+        check_limits(job.limits, self.honours)
         if job.secrets and not self.mounts:
             raise EngineNeededError(
                 "This build mounts secrets, which Docker's classic builder can't: its operator "

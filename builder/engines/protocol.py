@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+from builder.errors import EngineNeededError
 from builder.model import Image, Pinned, Platform
 from builder.stores.protocol import Store
 
@@ -48,6 +49,17 @@ class Limits:
     timeout_s: float | None = None
     network: Network = Network.OPEN
     processes: int | None = None
+
+
+def check_limits(limits: Limits, honoured: frozenset[Limit]) -> None:
+    """Raise EngineNeededError for a limit of CPU or memory that the engine holds no build to."""
+    for limit, value in ((Limit.CPU, limits.cpus), (Limit.MEMORY, limits.memory_bytes)):
+        if value is not None and limit not in honoured:
+            raise EngineNeededError(
+                f"The container engine holds no single build to a limit of {limit}, as BuildKit "
+                "can't: its operator must limit the engine as a whole and leave this limit out, or "
+                "choose Docker's classic builder or podman."
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +120,10 @@ class Engine(Protocol):
         """Build, put the image into `job.repo` of the store, and read its digest back from there.
 
         `log` gets each line of output as it comes; only what is in `job.secrets` and the engine's
-        own logins is hidden in them. Raises EngineBuildError when a step fails, TimedOutError and
-        LimitExceededError at a limit, DiskFullError, CancelledError soon after `cancelled` says so.
+        own logins is hidden in them. Raises EngineNeededError for a job that the engine can't do,
+        or can't hold to its limits of CPU and memory; EngineBuildError when a step fails,
+        TimedOutError and LimitExceededError at a limit, DiskFullError, CancelledError soon after
+        `cancelled` says so.
         However it ends, no container, image, network or temporary folder stays behind.
         """
 

@@ -95,6 +95,16 @@ def test_a_typo_in_a_template_does_not_pass(helm: Helm, right: str, wrong: str, 
             {"engine": {"kind": "buildkit", "address": "tcp://buildkitd:1234"}},
             "Set engine.image.repository",
         ),
+        (
+            {
+                "engine": {
+                    "kind": "buildkit",
+                    "address": "tcp://buildkitd:1234",
+                    "limits": {"memoryBytes": 1 << 30},
+                }
+            },
+            "Unset engine.limits.cpus and engine.limits.memoryBytes",
+        ),
         ({"admission": {"enabled": True}}, "Set admission.key"),
         ({"admission": {"enabled": True, "key": "k" * 16}}, "Set admission.certificate.secretName"),
         (
@@ -362,8 +372,7 @@ def test_an_engine_has_workers_of_its_own_that_take_nothing_else(
     monkeypatch.setenv("KITBAG_DATABASE_URL", "postgresql://db/k")
     settings = WorkerSettings()  # type: ignore[call-arg] # from the variables
     assert (settings.engine, settings.engine_address) == ("buildkit", "tcp://buildkitd.builds:1234")
-    assert (settings.engine_cpus, settings.engine_processes) == (2.5, 4096)
-    assert (settings.engine_memory_bytes, settings.engine_disk_bytes) == (8 << 30, 20 << 30)
+    assert (settings.engine_processes, settings.engine_disk_bytes) == (4096, 20 << 30)
     assert (settings.engine_cache, settings.engine_network) == ("cache", "builds")
     assert settings.binder_packages == ("jupyterlab", "ipywidgets")
     assert settings.dockerfile_registries == {"registry.example.org", "docker.io/library"}
@@ -387,6 +396,12 @@ def test_limits_of_an_engine_that_are_zero_are_none(render: Render) -> None:
         "address": "tcp://docker:2376",
         "image": {"repository": "registry.example.org/kitbag-docker"},
     }
+    limits = {"cpus": 2.5, "memoryBytes": 8 << 30}
+    held = variables_of(
+        only(render({"engine": engine | {"limits": limits}}), "Deployment", "-engine")
+    )
+    assert held["KITBAG_ENGINE_CPUS"] == "2.5"
+    assert held["KITBAG_ENGINE_MEMORY_BYTES"] == str(8 << 30)
     variables = variables_of(only(render({"engine": engine}), "Deployment", "-engine"))
     assert variables["KITBAG_ENGINE_PROCESSES"] == "8192"
     for name in ("CPUS", "MEMORY_BYTES", "DISK_BYTES", "CACHE", "CERTS"):

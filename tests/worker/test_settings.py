@@ -90,3 +90,30 @@ def test_the_container_engine_is_none_unless_one_is_named(monkeypatch: pytest.Mo
     assert settings(monkeypatch).engine == "none"
     named = settings(monkeypatch, KITBAG_ENGINE="docker", KITBAG_ENGINE_MEMORY_BYTES="2147483648")
     assert (named.engine, named.engine_memory_bytes) == ("docker", 2 << 30)
+
+
+BUILDKIT_CAN_T = "(buildKit holds no single build to it"
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({"ENGINE": "buildkit", "ENGINE_MEMORY_BYTES": "2147483648"}, BUILDKIT_CAN_T),
+        ({"ENGINE": "buildkit", "ENGINE_CPUS": "2"}, BUILDKIT_CAN_T),
+        (
+            {"ENGINE": "docker", "ENGINE_BUILDER": "buildkit", "ENGINE_CPUS": "2"},
+            BUILDKIT_CAN_T,
+        ),
+        (
+            {"ENGINE": "podman", "ENGINE_CACHE": "cache", "STORE": "registry://r.example"},
+            "(podman keeps no cache in a registry",
+        ),
+        ({"ENGINE": "docker", "ENGINE_CACHE": "cache"}, "(the cache is kept in a registry"),
+    ],
+)
+def test_what_the_engine_can_not_do_is_refused_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], sentence: str
+) -> None:
+    with pytest.raises(ValidationError) as raised:
+        settings(monkeypatch, **{f"KITBAG_{key}": value for key, value in variables.items()})
+    assert sentence in complaint(raised.value)

@@ -98,6 +98,7 @@ sidecar.istio.io/inject: {{ eq (index . 1) "api" | quote }}
 {{- if and .engine.bundled.enabled (ne .engine.kind "buildkit") }}{{ fail "Set engine.kind to buildkit to use engine.bundled, or disable it." }}{{ end -}}
 {{- if and .engine.bundled.enabled (or .engine.address .engine.certsSecret) }}{{ fail "Unset engine.address and engine.certsSecret, which engine.bundled brings, or disable it." }}{{ end -}}
 {{- if and (not .engine.address) (not .engine.bundled.enabled) }}{{ fail "Set engine.address to where the container engine answers, as tcp://HOST:PORT." }}{{ end -}}
+{{- if and (or (eq .engine.kind "buildkit") (eq .engine.builder "buildkit")) (or .engine.limits.cpus .engine.limits.memoryBytes) }}{{ fail "Unset engine.limits.cpus and engine.limits.memoryBytes, to which BuildKit holds no single build: limit its pod." }}{{ end -}}
 {{- if and (not .engine.image.repository) (not .engine.bundled.enabled) }}{{ fail "Set engine.image.repository to an image of kitbag-server that has the engine's client too, docker or buildctl." }}{{ end -}}
 {{- end -}}
 {{- if .admission.enabled -}}

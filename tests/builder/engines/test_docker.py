@@ -141,6 +141,10 @@ class TestSecrets:
         assert "s3cr3t" not in in_layout.told.text
         assert "s3cr3t" not in str(config_of(in_layout.store, "hep/built", image))
 
+    def test_a_limit_that_it_holds_no_build_to_is_refused(self, in_layout: Builds) -> None:
+        with pytest.raises(EngineNeededError, match="no single build to a limit of memory"):
+            in_layout.build("RUN true", limits=Limits(memory_bytes=64 << 20))
+
 
 class TestClassic:
     @pytest.fixture
