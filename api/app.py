@@ -21,6 +21,7 @@ from api.audit.middleware import Audited
 from api.audit.routes import router as audit
 from api.auth import table
 from api.auth.guard import show_lock
+from api.auth.identity import Identity
 from api.bases.routes import router as bases
 from api.builds.follow import Hub
 from api.builds.routes import router as builds
@@ -40,11 +41,12 @@ from api.http.traced import Traced
 from api.jobs.routes import rebases, verifications
 from api.launcher.routes import router as launcher
 from api.limits.guard import Limits, admitted
+from api.login.routes import router as logins
+from api.login.routes import sign_in_router
 from api.metrics.middleware import Counted
 from api.metrics.registry import Metrics
 from api.packages.routes import router as packages
 from api.pages.actions import router as page_actions
-from api.pages.actions import sign_in_router
 from api.pages.notebooks import router as notebook_pages
 from api.pages.render import problem_page, static_files
 from api.pages.routes import router as pages
@@ -59,6 +61,8 @@ from api.quotas.service import Allotments
 from api.rollouts.routes import router as rollouts
 from api.services import Services
 from api.settings import ApiSettings
+from api.tokens.routes import router as tokens
+from api.tokens.routes import who_router as whoami
 from catalog.engine import make_engine
 from kitbag.specs import Kinds, of_file
 from telemetry import tracing
@@ -78,9 +82,10 @@ def create_app(
 
     Callers are counted in the Redis at `broker_url`, or not at all.
 
-    Without `settings.api_token` the caller must listen on loopback only. Raises KindsError for a
-    table of kinds that can't be read, and RuntimeError for a route of which `api.auth.table` does
-    not say what it needs.
+    Where `settings.asks` is false the caller must listen on loopback only. Raises KindsError for a
+    table of kinds that can't be read, GrantsError and kitbag.live's AwayError where the settings of
+    identity lead nowhere, and RuntimeError for a route of which `api.auth.table` does not say what
+    it needs.
     """
     kinds = of_file(settings.kinds)
     _hide_secrets(settings)
@@ -108,6 +113,7 @@ def create_app(
         admission=_admission(settings, kinds, engine, waiting),
         resolver=Resolver(engine),
         quotas=quotas,
+        identity=Identity(settings, engine),
     )
 
     @asynccontextmanager
@@ -118,6 +124,7 @@ def create_app(
         await journal.close()
         if limits is not None:
             await limits.close()
+        await services.identity.close()
         engine.dispose()
         tracing.stop()
 
@@ -135,6 +142,7 @@ def create_app(
     for router in (
         *(builds, plans, rollouts, environments, hooks, resolve, pins, bases),
         *(verifications, rebases, packages, quota, audit, status, launches, restarts, uses),
+        *(whoami, tokens, logins),
     ):
         app.include_router(router, dependencies=[Depends(show_lock)], responses=_ANY_ROUTE)
     for router in (pages, page_actions, notebook_pages, launcher, sign_in_router):
@@ -162,7 +170,10 @@ def create_app(
 
 def _hide_secrets(settings: ApiSettings) -> None:
     """Keep the settings' own secrets out of the log."""
-    secrets = (settings.api_token, settings.hook_key, settings.admission_key)
+    secrets = (
+        *(settings.api_token, settings.hook_key, settings.admission_key),
+        settings.oidc_client_secret,
+    )
     hide(*(secret.get_secret_value() for secret in secrets if secret is not None))
     hide_password(settings.database_url)
 

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from sqlalchemy import Engine
 
 from api.admission.service import Admission
+from api.auth.identity import Identity
 from api.auth.principal import SERVER, Principal
 from api.builds.follow import Hub
 from api.environments.resolver import Resolver
@@ -42,6 +43,7 @@ class Services:
     admission: Admission
     resolver: Resolver
     quotas: Allotments
+    identity: Identity
     who: Principal = SERVER
 
     def seen_by(self, who: Principal) -> Services:

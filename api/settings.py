@@ -2,53 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator
 
 from api.admission.schemas import Wait
+from api.auth.settings import IdentitySettings, Listed
 from api.launcher.template import checked
 from worker.quotas import Quotas
 
 _MIB = 1024 * 1024
-
-
-def _listed(value: object) -> object:
-    """A list as people write it into a variable: `a, b`, or JSON."""
-    if not isinstance(value, str):
-        return value
-    if not value.lstrip().startswith("["):
-        return [item for item in re.split(r"[,\s]+", value) if item]
-    try:
-        return json.loads(value)
-    except ValueError as error:
-        raise ValueError("it begins like a JSON list and is none") from error
-
-
-_Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 _KEY = re.compile(r"[a-z0-9]{16,63}")
 
 
-class ApiSettings(BaseSettings):
-    """Where things are, who may use them, and the limits of what comes in.
-
-    Without `api_token` anyone who reaches the server may use it: it must listen on loopback, and
-    requests for other host names or from other web sites are refused.
-    """
-
-    model_config = SettingsConfigDict(env_prefix="KITBAG_", extra="ignore", frozen=True)
+class ApiSettings(IdentitySettings):
+    """Where things are, who may use them, and the limits of what comes in."""
 
     database_url: str = Field(description="sqlite:///PATH or postgresql://…")
     data: Path = Field(description="The folder of uploads, shared with the workers.")
     layout: Path | None = Field(None, description="The OCI image layout that /v2 serves, if any.")
-    hook_key: SecretStr | None = Field(
-        None, description="What the secrets of webhooks are made from; the same for all replicas."
-    )
-    api_token: SecretStr | None = Field(None, description="What callers must show, if anything.")
 
     kinds: Path | None = Field(None, description="More kinds for pins (docs/pin.md).")
     cluster: str = Field("", description="Whether workers have a cluster for rollouts; see there.")
@@ -56,9 +30,6 @@ class ApiSettings(BaseSettings):
     workspace_kind: str = Field("", description="Whose image options workers keep; see there.")
     cluster_acts_as: Literal["service-account", "user"] = Field(
         "service-account", description="In whose name rollouts are done."
-    )
-    user_header: str | None = Field(
-        None, description="The header in which a proxy that nobody gets round says who asks."
     )
 
     max_json_bytes: int = Field(_MIB, gt=0)
@@ -96,13 +67,13 @@ class ApiSettings(BaseSettings):
     max_followers: int = Field(2000, gt=0)
 
     admission_key: SecretStr | None = Field(None, description="What an API server must show.")
-    admission_allow: _Listed = Field(
+    admission_allow: Listed = Field(
         (), description="[KUBERNETES_NAMESPACE=]NAMESPACE/NAME patterns of environments."
     )
-    admission_images: _Listed = Field(
+    admission_images: Listed = Field(
         (), description="Patterns of images that may run without having been built here."
     )
-    admission_exempt: _Listed = Field(
+    admission_exempt: Listed = Field(
         ("kube-system", "kube-public", "kube-node-lease"),
         description="Namespaces of the cluster that are never touched.",
     )
@@ -136,21 +107,6 @@ class ApiSettings(BaseSettings):
         if text and not _KEY.fullmatch(text):
             raise ValueError("give 16 to 63 lower-case letters and digits")
         return key if text else None
-
-    @field_validator("hook_key")
-    @classmethod
-    def _long_enough(cls, key: SecretStr | None) -> SecretStr | None:
-        if key is None or not key.get_secret_value():
-            return None
-        if len(key.get_secret_value()) < 32:
-            raise ValueError("give 32 characters or more, such as `openssl rand -hex 32` prints")
-        return key
-
-    @field_validator("api_token")
-    @classmethod
-    def _not_empty(cls, token: SecretStr | None) -> SecretStr | None:
-        """KITBAG_API_TOKEN= in a file of variables means none."""
-        return token if token and token.get_secret_value() else None
 
     @property
     def keeps_a_list(self) -> bool:

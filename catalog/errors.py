@@ -65,6 +65,18 @@ class HookNotFoundError(CatalogError):
     type = "hook-not-found"
 
 
+class TokenNotFoundError(CatalogError):
+    """The caller has no such token."""
+
+    type = "token-not-found"
+
+
+class LoginNotFoundError(CatalogError):
+    """Nothing waits to be let in under that code or id, or it waited too long."""
+
+    type = "login-not-found"
+
+
 class BuildEndedError(CatalogError):
     """The build is ready or failed, so it can't be cancelled."""
 

@@ -36,7 +36,7 @@ class Hook(Model):
     `tags` list {"pattern", "environment"}; the first that fits wins. `options` are what a build
     request may hold beside source and environment. `generation` counts renewals of the secret,
     which is kept nowhere: it follows from the server's key. `status_secret` names the operator's
-    secret for the forge's API.
+    secret for the forge's API. Its builds are `created_by` whoever made it.
     """
 
     __tablename__ = "hooks"
@@ -53,6 +53,7 @@ class Hook(Model):
     options: Mapped[Json] = mapped_column(default=dict)
     status_secret: Mapped[str | None] = mapped_column(String(63))
     generation: Mapped[int] = mapped_column(Integer, default=1)
+    created_by: Mapped[str] = mapped_column(Text, default="", server_default="")
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
     environment: Mapped[Environment] = relationship(lazy="joined", innerjoin=True)

@@ -293,6 +293,7 @@ def _begin(session: Session, head: Head) -> Outcome:
         request_key=head.request_key,
         reuse_key=head.reuse_key or head.request_key,
         reuse=NEWEST,
+        created_by=head.hook.created_by,
     )
     head.build_id, head.building, head.settled = build.id, head.wanted, False
     assert head.wanted is not None

@@ -202,11 +202,12 @@ class VersionRef(Model):
 
 
 class PackageName(Model):
-    """A package that some version holds or held."""
+    """A package that some version in the namespace holds or held."""
 
     __tablename__ = "package_names"
 
-    name: Mapped[str] = mapped_column(String(255), primary_key=True)
+    namespace: Mapped[str] = mapped_column(String(63), primary_key=True)
+    name: Mapped[str] = mapped_column(String(255), primary_key=True, index=True)
 
 
 class LayerRow(Model):
@@ -265,12 +266,41 @@ class Base(Model):
 
 
 class Token(Model):
-    """A caller's credential, kept as the SHA-256 of its secret."""
+    """A caller's credential, kept as the SHA-256 of its secret.
+
+    `user` is whose it is and `groups` what they were in when they were last seen; the token of a
+    `namespace` is nobody's and stays when people go. It is good for `role` at most, in the
+    namespaces that the patterns of `namespaces` mean.
+    """
 
     __tablename__ = "tokens"
+    __table_args__ = (Index(None, "user"), Index(None, "namespace"))
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     name: Mapped[str] = mapped_column(String(255))
     sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    user: Mapped[str] = mapped_column(String(255), default="")
+    groups: Mapped[list[str]] = mapped_column(JsonColumn, default=list)
+    namespace: Mapped[str | None] = mapped_column(String(63))
+    role: Mapped[str] = mapped_column(String(16), default="")
+    namespaces: Mapped[list[str]] = mapped_column(JsonColumn, default=list)
+    created_by: Mapped[str] = mapped_column(String(255), default="")
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    expires_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
+
+
+class Login(Model):
+    """A command that waits to be let in: `code` is what a person compares, `sha256` that of the
+    secret with which the command asks; `user` and `groups` are whoever let it in."""
+
+    __tablename__ = "logins"
+
+    id: Mapped[str] = mapped_column(String(26), primary_key=True)
+    code: Mapped[str] = mapped_column(String(9), unique=True)
+    sha256: Mapped[str] = mapped_column(String(64))
+    device: Mapped[str] = mapped_column(String(100))
+    user: Mapped[str | None] = mapped_column(String(255))
+    groups: Mapped[list[str]] = mapped_column(JsonColumn, default=list)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow, index=True)

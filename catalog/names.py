@@ -15,12 +15,17 @@ def split(full_name: str) -> tuple[str, str]:
     """The namespace and the name; raises InvalidNameError."""
     namespace, slash, name = full_name.partition("/")
     for part in (namespace, name):
-        if not slash or len(part) > MAX_PART_CHARS or not _PART.fullmatch(part):
+        if not slash or not is_part(part):
             raise InvalidNameError(
                 f"The environment {full_name[:200]!r} must be NAMESPACE/NAME, each of lower-case "
                 f"letters, digits and inner hyphens, at most {MAX_PART_CHARS} long."
             )
     return namespace, name
+
+
+def is_part(text: str) -> bool:
+    """Whether it can be a namespace, or the name in one."""
+    return len(text) <= MAX_PART_CHARS and _PART.fullmatch(text) is not None
 
 
 def derived(text: str) -> str | None:

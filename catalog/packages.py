@@ -1,4 +1,4 @@
-"""The names of all packages that versions hold."""
+"""The names of all packages that the versions of each namespace hold."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from catalog.models import PackageName
 from catalog.upsert import insert_missing
 
 
-def keep(session: Session, names: Iterable[str]) -> None:
+def keep(session: Session, namespace: str, names: Iterable[str]) -> None:
     """Remember the names; in one order, so that two builds don't wait for each other."""
-    insert_missing(session, PackageName, [{"name": name[:255]} for name in sorted(set(names))])
+    rows = [{"namespace": namespace, "name": name[:255]} for name in sorted(set(names))]
+    insert_missing(session, PackageName, rows)
 
 
 def beginning_with(session: Session, prefix: str, limit: int) -> Sequence[str]:
     """At most `limit` names that begin with `prefix`, in order."""
     statement = select(PackageName.name).where(PackageName.name.startswith(prefix, autoescape=True))
-    return session.scalars(statement.order_by(PackageName.name).limit(limit)).all()
+    return session.scalars(statement.distinct().order_by(PackageName.name).limit(limit)).all()

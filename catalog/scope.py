@@ -17,7 +17,7 @@ from sqlalchemy.orm.util import LoaderCriteriaOption
 
 from catalog.build_models import Build
 from catalog.hook_models import Hook
-from catalog.models import Environment, Namespace, Version
+from catalog.models import Environment, Namespace, PackageName, Version
 from catalog.rollout_models import Rollout
 from catalog.target_models import EVERYWHERE, Target
 
@@ -85,6 +85,7 @@ def _criteria(scope: Scope) -> Sequence[LoaderCriteriaOption]:
     return [
         with_loader_criteria(Namespace, scope.clause(Namespace.name)),
         with_loader_criteria(Environment, inside),
+        with_loader_criteria(PackageName, scope.clause(PackageName.namespace)),
         with_loader_criteria(
             Target, or_(Target.namespace == EVERYWHERE, scope.clause(Target.namespace))
         ),

@@ -111,7 +111,8 @@ def add(
     )
     session.add(version)
     held = (package for image in facts.all_images() for package in image.packages)
-    packages.keep(session, (str(package["name"]) for package in held))
+    namespace = session.get_one(Environment, environment_id).namespace
+    packages.keep(session, namespace, (str(package["name"]) for package in held))
     session.flush()
     holders.keep(session, version)
     for branch in facts.branches:

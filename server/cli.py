@@ -24,6 +24,8 @@ _ERROR = 2
 _NOT_STARTED = 3  # as uvicorn's own command
 _PORT = click.IntRange(0, 65535)
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+# Any of these makes the API ask who somebody is.
+_ASKING = ("KITBAG_API_TOKEN", "KITBAG_OIDC_ISSUER", "KITBAG_ACCOUNTS", "KITBAG_USER_HEADER")
 _COUNT = click.IntRange(1, 64)
 _HELD = click.option(
     "--held", is_flag=True, hidden=True, help="Be ready to begin, and begin at a byte on stdin."
@@ -75,7 +77,7 @@ def api(
     *,
     held: bool,
 ) -> None:
-    """Run the API. Other hosts than loopback need KITBAG_API_TOKEN."""
+    """Run the API. Other hosts than loopback need KITBAG_API_TOKEN, or identities of others."""
     import uvicorn
 
     from server.hold import hold
@@ -87,9 +89,10 @@ def api(
     logs.start(Level.WARNING)
     tls = Tls.of(tls_cert, tls_key, tls_client_ca)
 
-    if host not in ("127.0.0.1", "::1", "localhost") and not os.environ.get("KITBAG_API_TOKEN"):
+    if host not in ("127.0.0.1", "::1", "localhost") and not any(map(os.environ.get, _ASKING)):
         raise ServerError(
-            f"Listening on {host} lets anyone in; set KITBAG_API_TOKEN, or listen on 127.0.0.1."
+            f"Listening on {host} lets anyone in; set KITBAG_API_TOKEN, or listen on 127.0.0.1 "
+            "(docs/identity.md has other ways to know who asks)."
         )
     check_port(host, port)
     if held:
@@ -102,6 +105,9 @@ def api(
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=5,
+        # What a caller says of where it comes from is not believed: the address decides who is a
+        # trusted proxy.
+        proxy_headers=False,
     )
     if tls is not None:
         tls.protect(config)

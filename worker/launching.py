@@ -17,11 +17,11 @@ from kitbag import specs
 from kitbag.live import Choices, Wanted
 from kitbag.live.change import change
 from kitbag.live.cluster import Cluster, Person
+from kitbag.live.connect import connect
 from kitbag.live.errors import ClusterError
 from kitbag.live.find import named
 from kitbag.live.launch import RESOURCES, Form, Launch, launch
 from kitbag.refs import EnvRef
-from worker.cluster import connect
 from worker.services import Services
 from worker.settings import ActsAs
 

@@ -19,11 +19,11 @@ from catalog.engine import reading
 from catalog.environments import Offered
 from kitbag.live import options
 from kitbag.live.cluster import Cluster
+from kitbag.live.connect import connect
 from kitbag.live.errors import AwayError, ChangedError, ClusterError, RefusedError
 from kitbag.live.objects import Ref
 from kitbag.specs import SpecError
 from kitbag.specs.offers import FILE, updated
-from worker.cluster import connect
 from worker.services import Services
 
 log = logging.getLogger(__name__)

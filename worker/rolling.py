@@ -19,12 +19,12 @@ from kitbag import specs
 from kitbag.live import Choices, Wanted
 from kitbag.live.change import Result, change
 from kitbag.live.cluster import Cluster, Person
+from kitbag.live.connect import connect
 from kitbag.live.errors import AwayError, ClusterError
 from kitbag.live.find import labelled, named
 from kitbag.live.objects import Ref
 from kitbag.refs import EnvRef
 from worker import identity
-from worker.cluster import connect
 from worker.gitops.roll import GitopsError, GitRoll
 from worker.services import Services
 from worker.settings import ActsAs

@@ -10,8 +10,8 @@ from catalog import targets, uses
 from catalog.engine import reading
 from kitbag import specs
 from kitbag.live.cluster import Cluster
+from kitbag.live.connect import connect
 from kitbag.live.find import Environment, running
-from worker.cluster import connect
 from worker.launching import person
 from worker.services import Services
 

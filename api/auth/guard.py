@@ -6,15 +6,14 @@ import base64
 import binascii
 import ipaddress
 import re
-import secrets
 from typing import Annotated
 
 from anyio import to_thread
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
-from api.auth import session
-from api.auth.principal import LOCAL, NOBODY, OPERATOR, SERVER, Principal, Role
+from api.auth.errors import AwayError, CredentialError
+from api.auth.principal import LOCAL, NOBODY, SERVER, Principal, Role
 from api.auth.table import Need, Where, need_of
 from api.problems import ProblemError, Slug
 from api.pulls.errors import is_pull
@@ -22,8 +21,9 @@ from api.services import Services
 from catalog import builds, environments
 from catalog.engine import reading
 from catalog.scope import within
+from catalog.tokens import PREFIX
 
-_scheme = HTTPBearer(auto_error=False, description="The value of KITBAG_API_TOKEN.")
+_scheme = HTTPBearer(auto_error=False, description="A token that this server knows.")
 
 
 async def show_lock(_shown: Annotated[object, Depends(_scheme)]) -> None:
@@ -42,26 +42,32 @@ async def authorise(request: Request) -> Principal:
     elif need.where is Where.PROVEN:
         principal = SERVER
     else:
-        principal = identify(request)
+        principal = await identify(request)
         await _require(request, principal, need)
     request.state.principal = principal
     return principal
 
 
-def identify(request: Request) -> Principal:
+async def identify(request: Request) -> Principal:
     """Who asks; raises ProblemError for whoever is not known."""
     services: Services = request.app.state.services
-    token = services.settings.api_token
-    if token is None:
-        require_loopback(request)
-        return LOCAL
     pull = is_pull(request.url.path)
-    if not pull and session.is_signed_in(request):
-        return OPERATOR
-    shown = _shown(request, pull=pull)
-    if shown is None or not _same(shown, token.get_secret_value()):
-        raise _unknown_puller() if pull else _unknown()
-    return OPERATOR
+    asks = services.settings.asks
+    if not asks:
+        require_loopback(request)
+    try:
+        principal = await services.identity.of(request, _shown(request, pull=pull))
+    except CredentialError as error:
+        if not asks and not _shows_token(request, pull=pull):
+            return LOCAL  # whatever else a client sends to whom nobody asked
+        raise _unknown(pull=pull, why=str(error)) from error
+    except AwayError as error:
+        raise ProblemError(Slug.UNAVAILABLE, str(error), headers={"Retry-After": "10"}) from error
+    if principal is not None:
+        return principal
+    if not asks:
+        return LOCAL
+    raise _unknown(pull=pull)
 
 
 async def _require(request: Request, principal: Principal, need: Need) -> None:
@@ -104,29 +110,27 @@ def _password(kind: str, shown: str) -> str | None:
     return decoded.partition(":")[2]
 
 
-def _same(shown: str, token: str) -> bool:
-    return secrets.compare_digest(shown.encode(errors="replace"), token.encode())
+def _shows_token(request: Request, *, pull: bool) -> bool:
+    return (_shown(request, pull=pull) or "").startswith(PREFIX)
 
 
-def _unknown() -> ProblemError:
-    return ProblemError(
-        Slug.UNAUTHORIZED,
-        "This server asks for its token; send it as 'Authorization: Bearer TOKEN', or use "
-        "'kitbag login'.",
-        headers={"WWW-Authenticate": 'Bearer realm="kitbag"'},
+def _unknown(*, pull: bool, why: str = "") -> ProblemError:
+    said = (
+        f"This server does not take the token: {why}; " if why else "This server asks for a token; "
     )
-
-
-def _unknown_puller() -> ProblemError:
+    how = (
+        "log in with any user name and the token as password."
+        if pull
+        else "send one as 'Authorization: Bearer TOKEN', or use 'kitbag login'."
+    )
+    kind = "Basic" if pull else "Bearer"
     return ProblemError(
-        Slug.UNAUTHORIZED,
-        "This server asks for its token; log in with any user name and the token as password.",
-        headers={"WWW-Authenticate": 'Basic realm="kitbag"'},
+        Slug.UNAUTHORIZED, said + how, headers={"WWW-Authenticate": f'{kind} realm="kitbag"'}
     )
 
 
 def require_loopback(request: Request) -> None:
-    """Without a token, keep out web pages in a browser on this machine.
+    """Where nobody is asked, keep out web pages in a browser on this machine.
 
     A page can send requests to loopback, and by rebinding its own name to 127.0.0.1 read the
     answers; then the Host is its name. `Sec-Fetch-Site` tells of a page of another site, which may

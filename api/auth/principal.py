@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -44,6 +45,14 @@ class Kind(StrEnum):
     """Nobody is asked: the server listens on loopback for one user."""
     OPERATOR = "operator"
     """Whoever shows KITBAG_API_TOKEN."""
+    PERSON = "person"
+    """The identity provider says so."""
+    PROXIED = "proxied"
+    """A trusted proxy says so, which asked for itself."""
+    ACCOUNT = "account"
+    """A service account of the cluster."""
+    TOKEN = "token"  # noqa: S105 - no secret
+    """A token of this server, of a person or of a namespace."""
     SERVER = "server"
     """No person: a request that proves itself otherwise, such as a forge's delivery."""
     NOBODY = "nobody"
@@ -75,6 +84,8 @@ class Principal:
     kind: Kind
     grants: tuple[Grant, ...] = ()
     groups: frozenset[str] = frozenset()
+    token: str | None = None
+    """The id of the token that they came with."""
 
     @property
     def is_operator(self) -> bool:
@@ -90,6 +101,11 @@ class Principal:
         prefixes = {pattern[:-1] for pattern in patterns if pattern.endswith(EVERYWHERE)}
         names = {pattern for pattern in patterns if not pattern.endswith(EVERYWHERE)}
         return Scope(frozenset(names), tuple(sorted(prefixes)))
+
+    @property
+    def cluster_user(self) -> str | None:
+        """Whom the cluster knows them as: a name that the cluster's own proxy gave, or nobody."""
+        return self.user if self.kind is Kind.PROXIED else None
 
     def role_in(self, namespace: str) -> Role | None:
         """The most that they are in the namespace; None where they see nothing of it."""
@@ -108,6 +124,28 @@ class Principal:
             f"This needs the role {role} in the namespace {namespace[:63]}, and you "
             f"({self.user[:100]}) {are}; ask whoever gives out roles for it.",
         )
+
+
+def limited(
+    grants: Iterable[Grant], role: Role, namespaces: Iterable[str] = (EVERYWHERE,)
+) -> tuple[Grant, ...]:
+    """What is left of grants for who is to be `role` at most, in these namespaces alone."""
+    left: dict[Grant, None] = {}
+    for grant in grants:
+        lower = grant.role if role.covers(grant.role) else role
+        for pattern in namespaces:
+            # Of two patterns that meet, one is in the other: each is a name or a beginning.
+            for inner, outer in ((pattern, grant.namespaces), (grant.namespaces, pattern)):
+                if _is_inside(inner, outer):
+                    left[Grant(inner, lower)] = None
+                    break
+    return tuple(left)
+
+
+def _is_inside(inner: str, outer: str) -> bool:
+    if not outer.endswith(EVERYWHERE):
+        return inner == outer
+    return inner.removesuffix(EVERYWHERE).startswith(outer[:-1])
 
 
 LOCAL = Principal("kitbag:local", Kind.LOCAL, (Grant(EVERYWHERE, Role.ADMIN),))

@@ -1,47 +1,98 @@
-"""Signing in with a browser: the service's token once, then a cookie that only it can make.
+"""Sessions of browsers: cookies that only this server can make, and what other sites may send.
 
-The cookie holds an end and its HMAC under the token: nothing is stored, a new token ends every
-session, and the token itself stays in no browser.
+A cookie holds who signed in, until when, and the HMAC of that under a key that follows from the
+server's secrets: nothing is stored, other secrets end every session, and no secret stays in a
+browser.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 import hmac
+import json
 import time
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from fastapi import Request
 from starlette.responses import RedirectResponse, Response
 
+from api.auth.settings import IdentitySettings
 from api.problems import ProblemError, Slug
-from api.services import Services
 
 COOKIE = "kitbag_session"
 LIFE_S = 12 * 3600
+_MAX_CHARS = 4096
 _SAFE = frozenset({"GET", "HEAD"})
 
 
-def is_wanted(request: Request) -> bool:
-    """Whether this server asks people to sign in."""
-    return _token(request) is not None
+class Seal:
+    """Makes texts that only this server can have made, for one purpose each."""
+
+    def __init__(self, settings: IdentitySettings) -> None:
+        secrets = [settings.api_token, settings.hook_key]
+        given = [secret.get_secret_value() for secret in secrets if secret is not None]
+        text = json.dumps(["kitbag-seal", *given])
+        self._key = hashlib.sha256(text.encode()).digest() if given else None
+
+    @property
+    def can(self) -> bool:
+        """Whether the server has a secret to make them with."""
+        return self._key is not None
+
+    def sealed(self, purpose: str, content: Mapping[str, Any], life_s: float) -> str:
+        """The content, good for so long."""
+        whole = {**content, "end": int(time.time() + life_s)}
+        data = json.dumps(whole, separators=(",", ":"), ensure_ascii=False).encode()
+        body = base64.urlsafe_b64encode(data).decode().rstrip("=")
+        return f"{body}.{self._mac(purpose, body)}"
+
+    def opened(self, purpose: str, text: str) -> Mapping[str, Any] | None:
+        """The content; None for what this server did not make for that, or what has ended."""
+        body, _, mac = text.partition(".")
+        if self._key is None or len(text) > _MAX_CHARS:
+            return None
+        if not hmac.compare_digest(mac.encode(errors="replace"), self._mac(purpose, body).encode()):
+            return None
+        try:
+            found: Mapping[str, Any] = json.loads(base64.urlsafe_b64decode(body + "=" * 3))
+        except (binascii.Error, ValueError):
+            return None
+        return found if found["end"] > time.time() else None
+
+    def _mac(self, purpose: str, body: str) -> str:
+        assert self._key is not None
+        text = f"{purpose}.{body}".encode(errors="replace")
+        return hmac.new(self._key, text, hashlib.sha256).hexdigest()
 
 
-def begin(request: Request, shown: str, then: str) -> Response | None:
-    """The way on to `then` for who shows the token, else None."""
-    token = _token(request)
-    if token is None or not hmac.compare_digest(shown.encode(errors="replace"), token):
-        return None
+def begun(request: Request, seal: Seal, content: Mapping[str, Any], then: str) -> Response:
+    """The way on to `then`, with a session of what is in `content`."""
     response = RedirectResponse(local(then), status_code=303)
     response.set_cookie(
         COOKIE,
-        _signed(token, int(time.time()) + LIFE_S),
+        seal.sealed(COOKIE, content, LIFE_S),
         max_age=LIFE_S,
         httponly=True,
         samesite="lax",
-        secure=request.url.scheme == "https",
+        secure=is_over_tls(request),
     )
     return response
+
+
+def of(request: Request, seal: Seal) -> Mapping[str, Any] | None:
+    """What the request's session says, if one of our own pages sent the request.
+
+    `SameSite=Lax` lets a link from elsewhere, such as a commit's status, open a page; whatever
+    changes something must come from a page of ours.
+    """
+    content = seal.opened(COOKIE, request.cookies.get(COOKIE, ""))
+    if content is None or not (request.method in _SAFE or is_own_page(request)):
+        return None
+    return content
 
 
 def end() -> Response:
@@ -59,22 +110,10 @@ def ask(request: Request) -> Response:
     return RedirectResponse(f"/sign-in?then={quote(wanted)}", status_code=303)
 
 
-def is_signed_in(request: Request) -> bool:
-    """Whether the request brings a session, sent by one of our own pages.
-
-    `SameSite=Lax` lets a link from elsewhere, such as a commit's status, open a page; whatever
-    changes something must come from a page of ours.
-    """
-    token = _token(request)
-    cookie = request.cookies.get(COOKIE, "")
-    end_s, _, _ = cookie.partition(".")
-    if token is None or not end_s.isdecimal() or len(end_s) > 12 or int(end_s) < time.time():
-        return False
-    if not hmac.compare_digest(
-        cookie.encode(errors="replace"), _signed(token, int(end_s)).encode()
-    ):
-        return False
-    return request.method in _SAFE or is_own_page(request)
+def is_over_tls(request: Request) -> bool:
+    """Whether the browser came over TLS, as this server or its public address knows."""
+    public: str | None = request.app.state.services.settings.public_url
+    return request.url.scheme == "https" or bool(public and public.startswith("https://"))
 
 
 def is_own_page(request: Request) -> bool:
@@ -87,7 +126,7 @@ def is_own_page(request: Request) -> bool:
 
 
 def require_own_page(request: Request) -> None:
-    """Refuse a form that another site's page sent; what is no browser sends no such header."""
+    """Refuse what another site's page sent; what is no browser sends no such header."""
     headers = request.headers
     if ("sec-fetch-site" in headers or "origin" in headers) and not is_own_page(request):
         raise ProblemError(
@@ -95,19 +134,13 @@ def require_own_page(request: Request) -> None:
         )
 
 
+def is_safe(request: Request) -> bool:
+    """Whether the request only looks."""
+    return request.method in _SAFE
+
+
 def local(path: str) -> str:
     """The path if it leads to this server, else the first page."""
     parts = urlsplit(path)
     safe = path.startswith("/") and not path.startswith(("//", "/\\"))
     return path if safe and not parts.scheme and not parts.netloc and path.isprintable() else "/"
-
-
-def _token(request: Request) -> bytes | None:
-    services: Services = request.app.state.services
-    token = services.settings.api_token
-    return None if token is None else token.get_secret_value().encode()
-
-
-def _signed(token: bytes, end_s: int) -> str:
-    mac = hmac.new(token, f"kitbag-session.{end_s}".encode(), hashlib.sha256).hexdigest()
-    return f"{end_s}.{mac}"

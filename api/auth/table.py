@@ -83,9 +83,10 @@ TABLE: Mapping[str, Need] = {
     "POST /v1/rebases": Need(Where.REQUEST, Role.MAINTAINER),
     "GET /v1/rebases/{id}": Need(Where.REQUEST),
     "GET /v1/packages": _ANYWHERE,
-    "POST /v1/launches": Need(Where.REQUEST),
+    # Of the cluster's namespace: its service account is lent to whoever may build there.
+    "POST /v1/launches": _USE,
     "GET /v1/launches/{id}": Need(Where.REQUEST),
-    "POST /v1/restarts": Need(Where.REQUEST),
+    "POST /v1/restarts": _USE,
     "GET /v1/restarts/{id}": Need(Where.REQUEST),
     "POST /v1/uses": Need(Where.REQUEST),
     "GET /v1/uses/{id}": Need(Where.REQUEST),
@@ -94,6 +95,13 @@ TABLE: Mapping[str, Need] = {
     "GET /v1/status": _ANYWHERE,
     "GET /v1/audit": Need(Where.REQUEST, Role.ADMIN),
     "GET /v1/bases/{name:path}": _ANYWHERE,
+    # Who asks; tokens are looked for among the caller's own
+    "GET /v1/whoami": _ANYWHERE,
+    "GET /v1/tokens": _ANYWHERE,
+    "POST /v1/tokens": Need(Where.REQUEST, Role.ADMIN),
+    "DELETE /v1/tokens/{id}": Need(Where.REQUEST, Role.ADMIN),
+    "POST /v1/logins": _OPEN,
+    "POST /v1/logins/{id}": _PROVEN,
     # Pages
     "GET /": _ANYWHERE,
     "GET /environments/{namespace}/{name}": _READ,
@@ -120,6 +128,10 @@ TABLE: Mapping[str, Need] = {
     "GET /v1/launch/env/{namespace}/{name}": _READ,
     "GET /sign-in": _OPEN,
     "POST /sign-in": _OPEN,
+    "GET /sign-in/provider": _OPEN,
+    "GET /sign-in/callback": _OPEN,
+    "GET /sign-in/command": _ANYWHERE,
+    "POST /sign-in/command": _ANYWHERE,
     "POST /sign-out": _OPEN,
     "GET /static": _OPEN,
     # Images

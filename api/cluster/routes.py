@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Response
 
 from api.cluster import service
 from api.cluster.schemas import Launch, Launching, Looking, Restart, Restarting, Uses
 from api.jobs.routes import JobId
 from api.problems import Slug, declared
-from api.services import ServicesDep
+from api.services import PrincipalDep, ServicesDep
 
 launches = APIRouter(prefix="/v1/launches", tags=["notebooks"])
 restarts = APIRouter(prefix="/v1/restarts", tags=["notebooks"])
@@ -20,10 +20,9 @@ _MISSING = declared(Slug.JOB_NOT_FOUND)
 _REFUSED = declared(Slug.ENVIRONMENT_NOT_FOUND, Slug.VERSION_NOT_FOUND, Slug.NO_CLUSTER)
 
 
-async def _asking(request: Request, services: ServicesDep) -> str | None:
+async def _asking(who: PrincipalDep) -> str | None:
     """Whom the proxy in front says to be asking."""
-    header = services.settings.user_header
-    return request.headers.get(header) if header else None
+    return who.cluster_user
 
 
 UserDep = Annotated[str | None, Depends(_asking)]

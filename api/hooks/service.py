@@ -80,6 +80,7 @@ def add(
             pulls=asked.pulls,
             options=asked.options.model_dump(mode="json", exclude_none=True, exclude_defaults=True),
             status_secret=asked.status_secret,
+            created_by=who.user,
         )
         _wanted(session, hook, environment, "0" * 40, None)  # a request that can't be is told now
         return HookWithSecret(**HookOut.of(hook).model_dump(), secret=secret_of(settings, hook))

@@ -1,4 +1,4 @@
-"""What the pages' forms do: build, plan, cancel, build again, roll back, sign in and out."""
+"""What the pages' forms do: build, plan, cancel, build again, roll back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from fastapi import APIRouter, BackgroundTasks, Form, Path, Request
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from api.auth import session
 from api.builds import service as building
 from api.builds.normal import NormalRequest
 from api.builds.request import Accelerator
@@ -23,9 +22,6 @@ from api.services import EngineDep, PrincipalDep, Services, ServicesDep
 from catalog.errors import CatalogError
 
 router = APIRouter(include_in_schema=False)
-sign_in_router = APIRouter(include_in_schema=False)
-
-Local = Annotated[str, Form(max_length=2048)]
 
 
 @router.post("/new")
@@ -92,34 +88,6 @@ def offer(
     environment = f"{namespace}/{name}"
     environments.offer(services.engine, services.settings, environment, offered)
     return RedirectResponse(f"/environments/{environment}", status_code=303)
-
-
-@sign_in_router.get("/sign-in")
-async def ask_to_sign_in(request: Request, then: str = "/") -> HTMLResponse:
-    """The form that takes the service's token."""
-    return page(request, "sign_in.html", {"then": session.local(then[:2048]), "wrong": False})
-
-
-@sign_in_router.post("/sign-in")
-async def sign_in(
-    request: Request,
-    token: Annotated[str, Form(max_length=4096)],
-    then: Local = "/",
-) -> Response:
-    """Begin a session for who knows the token."""
-    session.require_own_page(request)
-    begun = session.begin(request, token.strip(), then)
-    if begun is not None:
-        return begun
-    context = {"then": session.local(then), "wrong": True}
-    return page(request, "sign_in.html", context, status=403)
-
-
-@sign_in_router.post("/sign-out")
-async def sign_out(request: Request) -> Response:
-    """End the session."""
-    session.require_own_page(request)
-    return session.end()
 
 
 async def _submit(services: Services, tasks: BackgroundTasks, asked: NormalRequest) -> Response:

@@ -44,7 +44,7 @@ def page(
     text = (
         _environment()
         .get_template(template)
-        .render(**context, path=request.url.path, can_sign_out=session.is_wanted(request))
+        .render(**context, path=request.url.path, can_sign_out=session.COOKIE in request.cookies)
     )
     return HTMLResponse(text, status_code=status, headers=dict(HEADERS))
 

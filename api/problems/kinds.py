@@ -23,6 +23,8 @@ class Slug(StrEnum):
     BUILD_NOT_FOUND = "build-not-found"
     BASE_NOT_FOUND = "base-not-found"
     HOOK_NOT_FOUND = "hook-not-found"
+    TOKEN_NOT_FOUND = "token-not-found"  # noqa: S105 - no secret
+    LOGIN_NOT_FOUND = "login-not-found"
     TOO_LARGE = "too-large"
     CONFLICT = "conflict"
     BUILD_ENDED = "build-ended"
@@ -79,6 +81,8 @@ KINDS: Mapping[Slug, Kind] = {
     Slug.NOT_MIRRORED: Kind("The version is not at the target yet", 409),
     Slug.BUILD_NOT_FOUND: Kind("There is no such build", 404),
     Slug.HOOK_NOT_FOUND: Kind("There is no such webhook", 404),
+    Slug.TOKEN_NOT_FOUND: Kind("There is no such token", 404),
+    Slug.LOGIN_NOT_FOUND: Kind("Nothing waits to be let in", 404),
     Slug.BASE_NOT_FOUND: Kind("There is no such base", 404),
     Slug.TOO_LARGE: Kind("That is over a limit", 413),
     Slug.CONFLICT: Kind("Something else happened first", 409),

@@ -12,6 +12,7 @@ import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -73,14 +74,27 @@ class Layout:
             return None
         digest = reference if _DIGEST.fullmatch(reference) else found.tags.get(reference, "")
         path = self._path(digest)
-        if path is None:
+        if path is None or not self._has(found, digest):
             return None
         media_type = found.media_types.get(digest) or _child_type(path)
         return None if media_type is None else StoredManifest(media_type, digest, path)
 
     def blob(self, repo: str, digest: str) -> Path | None:
-        """The file of a blob; None if the layout has no such repository or blob."""
-        return self._path(digest) if repo in self._named() else None
+        """The file of a blob; None if no image of the repository has it, whoever else's does."""
+        found, path = self._named().get(repo), self._path(digest)
+        return path if found is not None and path is not None and self._has(found, digest) else None
+
+    def _has(self, repo: _Repo, digest: str) -> bool:
+        """Whether a manifest of the repository is the digest or names it, the newest looked at
+        first."""
+        if digest in repo.media_types:
+            return True
+        return any(self._names(own, digest) for own in reversed(repo.media_types))
+
+    def _names(self, manifest: str, digest: str) -> bool:
+        path = self._path(manifest)
+        blobs, manifests = _named_in(path) if path is not None else (frozenset(), ())
+        return digest in blobs or any(self._names(inner, digest) for inner in manifests)
 
     def _path(self, digest: str) -> Path | None:
         # The digest comes from a URL or a file: only its exact form may become part of a path.
@@ -146,6 +160,23 @@ def _read(data: bytes, index: Path) -> Mapping[str, _Repo]:
 
 def _split(name: str) -> tuple[str, str, str]:
     return name.partition("@") if "@" in name else name.rpartition(":")
+
+
+@lru_cache(maxsize=1000)
+def _named_in(manifest: Path) -> tuple[frozenset[str], tuple[str, ...]]:
+    """The blobs and the manifests that a manifest or an index names, these last also among the
+    first. Its path has its digest, so that it never changes."""
+    with manifest.open("rb") as stream:
+        data = stream.read(MAX_MANIFEST_BYTES + 1)
+    try:
+        parsed: Any = json.loads(data) if len(data) <= MAX_MANIFEST_BYTES else None
+    except ValueError:
+        parsed = None
+    if not isinstance(parsed, dict):
+        return frozenset(), ()
+    inner = tuple(str(each.get("digest")) for each in parsed.get("manifests") or ())
+    own = [*(parsed.get("layers") or ()), parsed.get("config") or {}, parsed.get("subject") or {}]
+    return frozenset([*inner, *(str(each.get("digest")) for each in own)]), inner
 
 
 def _child_type(path: Path) -> str | None:

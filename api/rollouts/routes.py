@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Path, Response
 
 from api.environments.routes import EnvironmentName
 from api.problems import Slug, declared
@@ -34,7 +34,6 @@ def add_rollout(
     environment: EnvironmentName,
     asked: Register,
     services: ServicesDep,
-    request: Request,
     response: Response,
 ) -> RolloutOut:
     """Give objects of the cluster, or files of a git repository, the newest version, and each that
@@ -43,9 +42,7 @@ def add_rollout(
     In a cluster it is done in the name of the environment's service account, or of whoever asks,
     as the server is set; what that one may not do is told in the result.
     """
-    header = services.settings.user_header
-    user = request.headers.get(header) if header else None
-    made = service.add(services.engine, services.settings, environment, asked, user)
+    made = service.add(services.engine, services.settings, services.who, environment, asked)
     response.headers["Location"] = f"/v1/environments/{environment}/rollouts/{made.id}"
     return made
 

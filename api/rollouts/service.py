@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from api.auth.principal import Principal, Role
 from api.builds.request import GitSource
 from api.problems import ProblemError, Slug
 from api.rollouts.schemas import Register, RolloutList, RolloutOut
@@ -28,9 +29,9 @@ def get(engine: Engine, name: str, rollout_id: int) -> RolloutOut:
 
 
 def add(
-    engine: Engine, settings: ApiSettings, name: str, asked: Register, user: str | None
+    engine: Engine, settings: ApiSettings, who: Principal, name: str, asked: Register
 ) -> RolloutOut:
-    """Register a rollout; `user` is whom the proxy in front says to be asking.
+    """Register a rollout, which may be done in the name of who asks.
 
     Raises ProblemError where rollouts are off or nobody is to act, EnvironmentNotFoundError.
     """
@@ -46,13 +47,16 @@ def add(
         )
     acts_as = ""
     if settings.cluster_acts_as == "user":
-        if not user:
+        if who.cluster_user is None:
             raise ProblemError(
                 Slug.FORBIDDEN,
                 "Rollouts are done in the name of whoever asks, and this request doesn't say who "
                 "that is; come through the proxy that adds it (KITBAG_USER_HEADER).",
             )
-        acts_as = user
+        acts_as = who.cluster_user
+    elif asked.namespace is not None:
+        # The account of that namespace is lent only to who decides what runs in it.
+        who.require(Role.MAINTAINER, asked.namespace)
     order = rollouts.Order(
         namespace=asked.namespace or name.partition("/")[0],
         selector=asked.selector,

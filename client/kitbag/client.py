@@ -16,6 +16,7 @@ from kitbag.hooks import Hooks
 from kitbag.refs import EnvRef
 from kitbag.source import Folder, Source, find
 from kitbag.supply import Supply
+from kitbag.tokens import Tokens
 from kitbag.transport import Transport
 from kitbag.versions import Diff, Environment, Json, Resolved, Version
 
@@ -70,6 +71,16 @@ class Client:
     def supply(self) -> Supply:
         """What is in versions, and which versions something is in."""
         return Supply(self._transport)
+
+    @property
+    def tokens(self) -> Tokens:
+        """The caller's tokens."""
+        return Tokens(self._transport)
+
+    def whoami(self) -> Json:
+        """Who the server takes the caller for: `user`, `kind`, `groups`, `roles`."""
+        who: Json = self._transport.get("/v1/whoami")
+        return who
 
     @property
     def url(self) -> str:

@@ -203,6 +203,7 @@ def serving(app: FastAPI) -> Iterator[str]:
             log_level="warning",
             lifespan="on",
             timeout_graceful_shutdown=5,
+            proxy_headers=False,  # as `kitbag-server api`
         )
     )
     thread = threading.Thread(target=server.run, daemon=True)

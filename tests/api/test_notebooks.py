@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -102,9 +103,19 @@ def test_a_notebook_of_a_name_that_begins_with_a_digit_gets_one_that_fits(site: 
 
 
 def test_whoever_the_proxy_names_is_the_one_who_acts(
-    make_site: Callable[..., Site], problem: Problem
+    make_site: Callable[..., Site], problem: Problem, tmp_path: Path
 ) -> None:
-    site = make_site(cluster="in-cluster", cluster_acts_as="user", user_header="kubeflow-userid")
+    grants = tmp_path / "grants.yaml"
+    grants.write_text("grants: [{user: ana@example.org, namespaces: [alice], role: user}]")
+    site = make_site(
+        cluster="in-cluster",
+        cluster_acts_as="user",
+        user_header="kubeflow-userid",
+        trusted_proxies="127.0.0.1/32",
+        grants=grants,
+        api_token="operator",
+    )
+    site.http.headers["Authorization"] = "Bearer operator"
     site.add_base()
     site.new_version()
     bodies = {
@@ -114,7 +125,8 @@ def test_whoever_the_proxy_names_is_the_one_who_acts(
     }
     for path, body in bodies.items():
         problem(site.http.post(path, json=body), 403, "forbidden")
-        asked = site.http.post(path, json=body, headers={"kubeflow-userid": "ana@example.org"})
+        ana = {"kubeflow-userid": "ana@example.org", "Authorization": ""}
+        asked = site.http.post(path, json=body, headers=ana)
         assert job_of(site, asked)["arguments"]["acts_as"] == "ana@example.org"
 
 

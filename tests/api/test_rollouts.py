@@ -154,10 +154,22 @@ def test_a_repository_and_a_clusters_options_exclude_each_other(site, problem, m
     problem(site.http.post(PATH, json={"git": GIT} | more), 422, "invalid-request")
 
 
-def test_in_a_users_name_only_whom_the_proxy_names_is_acted_as(make_site, problem):
-    site = make_site(cluster="in-cluster", cluster_acts_as="user", user_header="kubeflow-userid")
+def test_in_a_users_name_only_whom_the_proxy_names_is_acted_as(make_site, problem, tmp_path):
+    grants = tmp_path / "grants.yaml"
+    grants.write_text("grants: [{user: ana@example.org, namespaces: [alice], role: maintainer}]")
+    site = make_site(
+        cluster="in-cluster",
+        cluster_acts_as="user",
+        user_header="kubeflow-userid",
+        trusted_proxies="127.0.0.1/32",
+        grants=grants,
+        api_token="operator",
+    )
+    operator = {"Authorization": "Bearer operator"}
+    site.http.headers.update(operator)
     site.ask()
     problem(site.http.post(PATH, json=OBJECTS), 403, "forbidden")
+    del site.http.headers["Authorization"]
     headers = {"kubeflow-userid": "ana@example.org"}
     made = site.http.post(PATH, json=OBJECTS, headers=headers)
     assert made.json()["acts_as"] == "ana@example.org"

@@ -88,6 +88,10 @@ def test_a_typo_in_a_template_does_not_pass(helm: Helm, right: str, wrong: str, 
         ({"api": {"ingress": {"enabled": True}}}, "Set api.ingress.host"),
         ({"builds": {"heartbeatSeconds": 11}}, "Set builds.leaseSeconds"),
         ({"rollouts": {"enabled": True, "actsAs": "user"}}, "Set rollouts.userHeader"),
+        (
+            {"rollouts": {"enabled": True, "actsAs": "user", "userHeader": "x-user"}},
+            "Set identity.trustedProxies",
+        ),
         ({"launcher": {"spawner": "kubeflow/jwa"}}, "Set rollouts.enabled to true"),
         ({"api": {"autoscaling": {"minReplicas": 9}}}, "Set api.autoscaling.maxReplicas"),
         ({"engine": {"kind": "docker"}}, "Set engine.address"),
@@ -540,7 +544,8 @@ def test_only_with_rollouts_may_workers_do_anything_in_the_cluster_and_then_act_
     helm: Helm,
 ) -> None:
     def given(**rollouts: Any) -> list[Object]:
-        return helm.objects(CHART, "kb", merged(example("smallest"), {"rollouts": rollouts}))
+        more = {"rollouts": rollouts, "identity": {"trustedProxies": ["10.0.0.0/8"]}}
+        return helm.objects(CHART, "kb", merged(example("smallest"), more))
 
     assert rules(given()) == {}
     account = {"apiGroups": [""], "verbs": ["impersonate"], "resources": ["serviceaccounts"]}

@@ -27,9 +27,9 @@ from catalog.rollout_models import RolloutRun, RunState
 from catalog.states import BuildState
 from catalog.types import utcnow
 from catalog.versions import ImageFacts, VersionFacts
+from kitbag.live.connect import connect
 from kitbag.live.errors import AwayError
 from worker import rolling
-from worker.cluster import connect
 from worker.services import Services
 from worker.settings import ActsAs, WorkerSettings
 
@@ -426,5 +426,5 @@ def test_in_a_pod_the_workers_own_account_is_used(
     host, _, port = cluster.url.removeprefix("https://").partition(":")
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", port)
-    monkeypatch.setattr("worker.cluster._ACCOUNT", tmp_path)
+    monkeypatch.setattr("kitbag.live.connect._ACCOUNT", tmp_path)
     assert version_of(Path("in-cluster")).startswith("v1.")

@@ -28,6 +28,7 @@ from kitbag.cli import (
     quota,
     rollouts,
     supply,
+    tokens,
 )
 from kitbag.cli.output import clean
 from kitbag.errors import KitbagError
@@ -74,6 +75,8 @@ for _command in (
     hooks.hook,
     supply.who_has,
     login.login,
+    tokens.whoami,
+    tokens.token,
 ):
     kitbag.add_command(_command)
 

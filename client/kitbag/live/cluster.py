@@ -185,6 +185,13 @@ class Cluster:
         )
         return made
 
+    def post(self, api_version: str, kind: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """What the API server answers to an object that is a question, such as a TokenReview."""
+        whole: dict[str, Any] = {"apiVersion": api_version, "kind": kind, **fields}
+        place = self.resource(api_version, kind)
+        answer: dict[str, Any] = self._ask("POST", place.path(""), body=whole)
+        return answer
+
     def _discovered(self, api_version: str) -> dict[str, Resource]:
         if not api_version:
             return {}

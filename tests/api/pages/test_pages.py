@@ -331,7 +331,7 @@ def test_who_has_no_session_is_asked_for_the_token_and_led_back(
     assert asked.status_code == 303
     assert asked.headers["location"] == "/sign-in?then=/builds%3Fstate%3Dready"
     wrong = post(site, "/sign-in", token="wrong", then="/builds")
-    assert wrong.status_code == 403 and "not this server" in text(wrong)
+    assert wrong.status_code == 403 and "not a token of this server" in text(wrong)
     begun = post(site, "/sign-in", token=TOKEN, then="/builds?state=ready")
     assert begun.headers["location"] == "/builds?state=ready"
     cookie = begun.headers["set-cookie"]

@@ -1,7 +1,7 @@
-"""The connection to the cluster: the worker's own service account, or a kubeconfig file.
+"""A server's connection to a cluster: its own service account, or a kubeconfig file.
 
 The requests are `kitbag.live.cluster`'s. A kubeconfig with a plugin that logs in is refused: a
-worker has nobody to ask, and a token or a certificate does.
+server has nobody to ask, and a token or a certificate does.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import httpx
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from kitbag.live.errors import AwayError
+from .errors import AwayError
 
 IN_CLUSTER = "in-cluster"
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -36,16 +36,16 @@ class _TokenFile(httpx.Auth):
         yield request
 
 
-def connect(where: str) -> httpx.Client:
+def connect(where: str, setting: str = "KITBAG_CLUSTER") -> httpx.Client:
     """A client of the API server of `in-cluster` or of a kubeconfig's current context.
 
-    Raises AwayError with what is wrong with the connection's settings.
+    Raises AwayError with what is wrong with it, which the operator wrote into `setting`.
     """
     try:
         return _in_cluster() if where == IN_CLUSTER else _of_file(Path(where))
     except (OSError, KeyError, TypeError, ValueError, YAMLError, ssl.SSLError) as error:
         raise AwayError(
-            f"KITBAG_CLUSTER={where} leads to no cluster ({type(error).__name__}: {error}): its"
+            f"{setting}={where} leads to no cluster ({type(error).__name__}: {error}): its"
             " operator corrects it, see docs/rollout.md"
         ) from error
 
