@@ -94,8 +94,8 @@ def test_a_name_is_derived_from_a_repository(text, part):
 def test_a_client_that_goes_silent_in_a_transaction_does_not_keep_its_locks(
     postgres_url, monkeypatch
 ):
-    monkeypatch.setattr("catalog.engine._IDLE_MS", 500)
     migrate(postgres_url)
+    monkeypatch.setattr("catalog.engine._IDLE_MS", 500)
     silent = make_engine(postgres_url)
     monkeypatch.undo()
     other = make_engine(postgres_url)
