@@ -25,6 +25,8 @@ class GitRequest(BaseModel):
     ref: str | None = None
     subdir: str | None = None
     branch: str | None = None
+    submodules: bool = False
+    lfs: bool = False
 
 
 class SourceRequest(BaseModel):
@@ -63,7 +65,7 @@ class BuildRequest(BaseModel):
         """The source to fetch; uploads lie in the folder under their SHA-256."""
         if self.source.git is not None:
             git = self.source.git
-            return GitSource(git.url, git.ref, git.subdir)
+            return GitSource(git.url, git.ref, git.subdir, git.submodules, git.lfs)
         if self.source.upload is not None:
             return ArchiveSource(uploads / self.source.upload)
         files = self.source.files or {}

@@ -94,10 +94,10 @@ def normalise(asked: BuildRequest, upload: Upload | None) -> NormalRequest:
 
 
 def _git(source: GitSource) -> dict[str, Any]:
-    git = source.model_dump(exclude={"branch"})
-    if source.branch is not None:  # left out otherwise: requests of before it keep their keys
-        git["branch"] = source.branch
-    return git
+    git = source.model_dump(include={"url", "ref", "subdir"})
+    # What came later is left out unless it is asked for: requests of before keep their keys.
+    later = source.model_dump(include={"branch", "submodules", "lfs"})
+    return git | {name: value for name, value in later.items() if value}
 
 
 def _derived(asked: BuildRequest) -> str:

@@ -63,6 +63,8 @@ class GitSource(_Asked):
     branch: Annotated[Text, StringConstraints(max_length=255)] | None = Field(
         None, description="Where `ref` is a commit: the branch whose newest version it becomes."
     )
+    submodules: bool = Field(False, description="Fetch the repository's submodules too.")
+    lfs: bool = Field(False, description="Fetch the files that Git LFS pointers stand for.")
 
     @field_validator("ref", "subdir", "branch")
     @classmethod

@@ -41,6 +41,8 @@ class NewForm(BaseModel):
     url: Text = Field("", max_length=2048)
     ref: Text = Field("", max_length=255)
     subdir: Text = Field("", max_length=1024)
+    submodules: bool = False
+    lfs: bool = False
     python: Text = Field("", max_length=16)
     accelerator: Accelerator = Accelerator.CPU
 
@@ -55,7 +57,13 @@ class NewForm(BaseModel):
         else:
             if not self.url.strip():
                 raise ProblemError(Slug.INVALID_REQUEST, "Give the address of the git repository.")
-            git = {"url": self.url.strip(), "ref": self.ref.strip(), "subdir": self.subdir.strip()}
+            git = {
+                "url": self.url.strip(),
+                "ref": self.ref.strip(),
+                "subdir": self.subdir.strip(),
+                "submodules": self.submodules,
+                "lfs": self.lfs,
+            }
             source = {"git": {name: value for name, value in git.items() if value}}
         asked = {
             "environment": self.name.strip(),

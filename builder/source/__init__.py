@@ -1,7 +1,6 @@
 """Where a build's files come from: a git URL, a folder, an archive or inline files."""
 
 from builder.source.fetch import fetch
-from builder.source.git import resolve_commit
 from builder.source.hosts import HostPolicy
 from builder.source.model import (
     ArchiveSource,
@@ -12,6 +11,7 @@ from builder.source.model import (
     Source,
     SourcePolicy,
 )
+from builder.source.refs import resolve_commit
 
 __all__ = [
     "ArchiveSource",

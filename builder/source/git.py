@@ -1,178 +1,193 @@
-"""Resolve a ref of a git repository to a commit, and put that commit's files on disk."""
+"""Put a commit's files on disk: the repository's, and if asked its submodules' and LFS files."""
 
 from __future__ import annotations
 
 import os
-import re
-from dataclasses import replace
-from pathlib import Path
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 
-from builder.errors import BuildError, RefNotFoundError, SourceNotFoundError, TooLargeError
+from builder.errors import (
+    BuildError,
+    GitRefusedError,
+    InvalidSpecError,
+    RefNotFoundError,
+    SourceNotFoundError,
+    SourceUnreachableError,
+    TooLargeError,
+)
 from builder.model import Step
+from builder.source import lfs, lfsserver, submodules
+from builder.source.commit import is_folder, weigh
 from builder.source.gitcommand import Git
 from builder.source.model import Checkout, GitSource, Report, SourcePolicy
-from builder.source.names import Meter, shown
-from builder.source.process import MAX_OUTPUT_BYTES
+from builder.source.names import Meter, human, shown
+from builder.source.refs import download, resolve
 from builder.source.tree import leads_inside
 from builder.source.url import GitUrl, read_url
 
-_FULL = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_SHORT = re.compile(r"[0-9a-f]{7,63}")
-_BAD_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|^[-/.]|[/.]$|\.lock$")
-_MAX_REF_CHARS = 255
-
-
-def resolve_commit(source: GitSource, policy: SourcePolicy) -> str:
-    """The commit that `source` means now, by one question to the server where that is enough.
-
-    A full commit is taken at its word, `fetch` finds out whether it is there. Only an abbreviated
-    one that is no tip of a branch or tag needs the history (without files).
-    """
-    with Git(read_url(source.url, policy), policy) as git:
-        return _resolve(git, source.ref)[0]
+_NAMED = 3
+"""Of many files or folders a warning names so many."""
 
 
 def fetch(source: GitSource, into: Path, policy: SourcePolicy, report: Report) -> Checkout:
-    """Put the commit's files into `into`, without `.git`, submodules or LFS data."""
-    url = read_url(source.url, policy)
-    with Git(url, policy) as git:
-        commit, ref = _resolve(git, source.ref)
-        report(Step("log", "source", f"Fetching {url.text} at {commit[:12]}"))
-        _download(git, commit, ref)
-        meter = _weigh(git, commit, policy)
-        checkout = Checkout(
-            root=into,
-            commit=commit,
-            url=url.text,
-            ref=ref,
-            commit_time=int(git.must("show", "--no-patch", "--format=%ct", commit, "--")),
-            size_bytes=meter.bytes,
-            file_count=meter.files,
-        )
+    """Put the commit's files into `into`, without version-control data."""
+    fetching = _Fetch(source, into, policy, report)
+    with Git(fetching.url, policy, ends=fetching.ends) as git:
+        commit, ref = resolve(git, source.ref)
+        report(Step("log", "source", f"Fetching {git.url.text} at {commit[:12]}"))
+        fetching.place(git, commit, ref, _Place(PurePosixPath(), fetching.url, 0))
+        seconds = int(git.must("show", "--no-patch", "--format=%ct", commit, "--"))
+    fetching.place_submodules()
+    warnings = (*fetching.left(), *_flatten_links(into))
+    for warning in warnings:
+        report(Step("warning", "source", warning))
+    return Checkout(
+        root=into,
+        commit=commit,
+        url=fetching.url.text,
+        ref=ref,
+        commit_time=seconds,
+        size_bytes=fetching.meter.bytes,
+        file_count=fetching.meter.files,
+        warnings=warnings,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a repository's files go, below the main one's, and how deep it is nested."""
+
+    path: PurePosixPath
+    url: GitUrl
+    depth: int
+
+
+@dataclass(slots=True)
+class _Fetch:
+    """What the repositories of one fetch share: a deadline, limits, and what is left for later."""
+
+    source: GitSource
+    into: Path
+    policy: SourcePolicy
+    report: Report
+    url: GitUrl = field(init=False)
+    ends: float = field(init=False)
+    meter: Meter = field(init=False)
+    spent_bytes: int = 0
+    waiting: deque[tuple[_Place, submodules.Submodule]] = field(default_factory=deque)
+    submodule_count: int = 0
+    left_submodules: list[str] = field(default_factory=list)
+    left_lfs: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        parts = ("submodules",) * self.source.submodules + ("LFS files",) * self.source.lfs
+        what = " with its ".join(("repository", " and ".join(parts))) if parts else "repository"
+        self.url = read_url(self.source.url, self.policy)
+        self.ends = time.monotonic() + self.policy.timeout_s
+        self.meter = Meter(what, self.policy.max_files, self.policy.max_bytes)
+
+    def place(self, git: Git, commit: str, ref: str | None, place: _Place) -> None:
+        """Download one commit, weigh it, and only then write its files."""
+        download(git, commit, ref)
+        tree = weigh(git, commit, self.meter)
+        self.spent_bytes += git.size_bytes()
+        into = self.into / place.path
         git.must(
             "--work-tree", str(into), "checkout", "--quiet", "--force", "--detach", commit, "--"
         )
-    flattened = _flatten_links(into)
-    for warning in flattened:
-        report(Step("warning", "source", warning))
-    return replace(checkout, warnings=flattened)
+        pointers = lfs.pointers(git, into) if tree.has_attributes else []
+        if pointers and self.source.lfs:
+            for pointer in pointers:
+                self._weigh_lfs(pointer, place)
+            lfsserver.fill(git, into, pointers, commit, ref, self.ends, self.report)
+        else:
+            self.left_lfs += [str(place.path / pointer.path) for pointer in pointers]
+        if not self.source.submodules:
+            self.left_submodules += tree.submodules
+        elif tree.submodules:
+            declared = submodules.declared(git, commit, tree.submodules)
+            self.waiting += [(place, each) for each in declared]
+
+    def place_submodules(self) -> None:
+        """Go through the submodules, those of submodules last; one is on disk as git at a time."""
+        while self.waiting:
+            above, submodule = self.waiting.popleft()
+            path = above.path / submodule.path
+            name = shown(str(path))
+            self.submodule_count += 1
+            if self.submodule_count > self.policy.max_submodules:
+                raise TooLargeError(
+                    f"The repository has more than {self.policy.max_submodules} submodules; build "
+                    "one with fewer."
+                )
+            if above.depth >= self.policy.max_submodule_depth:
+                raise TooLargeError(
+                    f"Submodules are nested more than {self.policy.max_submodule_depth} deep, at "
+                    f"'{name}'; build one of them by itself."
+                )
+            if not is_folder(self.into, path):
+                raise InvalidSpecError(
+                    f"The submodule '{name}' lies behind a link; put it in a folder of its own.",
+                    file=name,
+                )
+            try:
+                self._place_submodule(above, submodule, path)
+            except (
+                GitRefusedError, RefNotFoundError, SourceNotFoundError, SourceUnreachableError
+            ) as error:  # fmt: skip
+                raise _of_submodule(error, name) from error
+
+    def _place_submodule(
+        self, above: _Place, submodule: submodules.Submodule, path: PurePosixPath
+    ) -> None:
+        url, policy = submodules.located(submodule.url, above.url, self.url, self.policy)
+        step = f"Fetching the submodule {shown(str(path))} of {url.text} at {submodule.commit[:12]}"
+        self.report(Step("log", "source", step))
+        with Git(url, policy, ends=self.ends, spent_bytes=self.spent_bytes) as git:
+            git.must("init", "--quiet")
+            self.place(git, submodule.commit, None, _Place(path, url, above.depth + 1))
+
+    def left(self) -> list[str]:
+        """A sentence for each kind of thing that was not asked for and is not fetched."""
+        found = []
+        if self.left_submodules:
+            names, verb = _listed(self.left_submodules)
+            kind = "a submodule" if verb == "is" else "submodules"
+            found.append(f"{names} {verb} {kind} and left empty: ask for that with --submodules.")
+        if self.left_lfs:
+            names, verb = _listed(self.left_lfs)
+            kind = "a pointer" if verb == "is" else "pointers"
+            found.append(
+                f"{names} {verb} {kind} of Git LFS instead of data: ask for that with --lfs."
+            )
+        return found
+
+    def _weigh_lfs(self, pointer: lfs.Pointer, place: _Place) -> None:
+        if self.meter.bytes + pointer.size_bytes > self.policy.max_bytes:
+            name = shown(str(place.path / pointer.path))
+            raise TooLargeError(
+                f"With the LFS file '{name}' of {human(pointer.size_bytes)} the repository is "
+                f"larger than {human(self.policy.max_bytes)}; keep it out of the environment's "
+                "repository, or build without LFS files.",
+                file=name,
+            )
+        self.meter.add(pointer.size_bytes)
 
 
-def _resolve(git: Git, ref: str | None) -> tuple[str, str | None]:
-    """The commit and, where there is one, the full name of its branch or tag."""
-    git.must("init", "--quiet")
-    if ref is None or ref == "HEAD":
-        return _default_branch(git)
-    name = ref.strip()
-    odd = not name.isprintable() or _BAD_REF.search(name) is not None
-    if not name or len(name) > _MAX_REF_CHARS or odd:
-        raise RefNotFoundError(
-            f"{name[:60]!r} is no name of a branch, tag or commit; check the ref."
-        )
-    lowered = name.lower()
-    if _FULL.fullmatch(lowered):
-        return lowered, None
-    candidates = [name] if name.startswith("refs/") else [f"refs/heads/{name}", f"refs/tags/{name}"]
-    listed = _list(git, *candidates, *(f"{each}^{{}}" for each in candidates))
-    for each in candidates:
-        # An annotated tag is listed twice: the tag object, then `^{}` the commit it stands for.
-        commit = listed.get(f"{each}^{{}}") or listed.get(each)
-        if commit:
-            return commit, each
-    if _SHORT.fullmatch(lowered):
-        return _expand(git, lowered), None
-    raise RefNotFoundError(
-        f"{git.url.text} has no branch, tag or commit '{name}'; check the ref.", ref=name
-    )
+def _of_submodule(error: BuildError, name: str) -> BuildError:
+    return type(error)(f"The submodule '{name}' can't be fetched: {error.detail}", **error.extra)
 
 
-def _default_branch(git: Git) -> tuple[str, str | None]:
-    lines = git.must("ls-remote", "--symref", "--", git.url.text, "HEAD").decode(errors="replace")
-    ref: str | None = None
-    for line in lines.splitlines():
-        value, _, name = line.partition("\t")
-        if name == "HEAD" and value.startswith("ref: "):
-            ref = value.removeprefix("ref: ")
-        elif name == "HEAD":
-            return value, ref
-    raise SourceNotFoundError(f"{git.url.text} has no commit yet; push one, then build.")
-
-
-def _list(git: Git, *patterns: str) -> dict[str, str]:
-    lines = git.must("ls-remote", "--", git.url.text, *patterns).decode(errors="replace")
-    pairs = (line.partition("\t") for line in lines.splitlines())
-    return {name: commit for commit, _, name in pairs}
-
-
-def _expand(git: Git, short: str) -> str:
-    """The one commit that begins with `short`: among the tips, else in all history."""
-    listed = _list(git, "HEAD", "refs/heads/*", "refs/tags/*")
-    tips = {commit for name, commit in listed.items() if commit.startswith(short)}
-    # A tag object may match as well as a commit, so that only one match is an answer.
-    if len(tips) == 1 and not any(
-        f"{name}^{{}}" in listed for name in listed if listed[name] in tips
-    ):
-        return tips.pop()
-    # A repository of its own: one without files can't be fetched into any more.
-    with Git(git.url, git.policy) as history:
-        history.must("init", "--quiet")
-        _fetch_history(history)
-        ran = history("rev-parse", "--verify", "--quiet", "--end-of-options", f"{short}^{{commit}}")
-    if ran.status:
-        raise RefNotFoundError(
-            f"{git.url.text} has no single branch, tag or commit '{short}'; give the full commit.",
-            ref=short,
-        )
-    return ran.out.decode().strip()
-
-
-def _fetch_history(git: Git) -> None:
-    """All commits of all branches and tags, with files only if the server can't leave them out."""
-    everything = ("--quiet", "--no-tags", "--", git.url.text,
-                  "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")  # fmt: skip
-    git.must("fetch", "--update-head-ok", "--filter=tree:0", *everything)
-
-
-def _download(git: Git, commit: str, ref: str | None) -> None:
-    """One commit with its files: by its hash, else by its ref, else with the whole history."""
-    options = ("--quiet", "--no-tags", "--no-recurse-submodules", "--update-head-ok")
-    ran = git("fetch", "--depth=1", *options, "--", git.url.text, commit)
-    if ran.status == 0:
-        return
-    failure = git.explain(ran)
-    if not isinstance(failure, RefNotFoundError):
-        raise failure
-    if ref is not None:
-        git.must("fetch", "--depth=1", *options, "--", git.url.text, ref)
-    if not _has(git, commit):
-        refs = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
-        git.must("fetch", "--refetch", *options, "--", git.url.text, *refs)
-    if not _has(git, commit):
-        raise _no_commit(git.url, commit)
-
-
-def _has(git: Git, commit: str) -> bool:
-    return git("cat-file", "-e", f"{commit}^{{tree}}").status == 0
-
-
-def _no_commit(url: GitUrl, commit: str) -> BuildError:
-    return RefNotFoundError(
-        f"{url.text} has no commit {commit[:12]} on any branch or tag; check the ref.", ref=commit
-    )
-
-
-def _weigh(git: Git, commit: str, policy: SourcePolicy) -> Meter:
-    """Count and add up the files before any is written: packs hide what they unpack to."""
-    meter = Meter("repository", policy.max_files, policy.max_bytes)
-    listed = git.must("ls-tree", "-r", "-l", "-z", "--full-tree", commit)
-    if len(listed) >= MAX_OUTPUT_BYTES:
-        raise TooLargeError("The list of the repository's files is too long; build a smaller one.")
-    for entry in listed.split(b"\0"):
-        if entry:
-            meter.file()
-            size = entry.partition(b"\t")[0].rsplit(b" ", 1)[-1]
-            meter.add(int(size) if size.isdigit() else 0)
-    return meter
+def _listed(names: list[str]) -> tuple[str, str]:
+    """Some of the names, and the verb for all of them."""
+    quoted = [f"'{shown(name)}'" for name in names[:_NAMED]]
+    more = len(names) - len(quoted)
+    if more:
+        return f"{', '.join(quoted)} and {more} more", "are"
+    *most, last = quoted
+    return (f"{', '.join(most)} and {last}", "are") if most else (last, "is")
 
 
 def _flatten_links(root: Path) -> tuple[str, ...]:

@@ -40,18 +40,23 @@ _PROXIES = (
 class Git:
     """A git with an empty home of its own; a context manager, since it keeps that home on disk.
 
-    All calls share one deadline, which begins when it is entered.
+    All calls share one deadline: `ends`, on the monotonic clock, or the policy's time limit from
+    when it is entered. `spent_bytes` count towards the policy's limit as if they were its own.
     """
 
-    def __init__(self, url: GitUrl, policy: SourcePolicy) -> None:
+    def __init__(
+        self, url: GitUrl, policy: SourcePolicy, *, ends: float | None = None, spent_bytes: int = 0
+    ) -> None:
         self.url = url
         self.policy = policy
+        self._ends = ends
+        self._spent_bytes = spent_bytes
         self._home = tempfile.TemporaryDirectory(prefix="kitbag-git-")
         self.home = Path(self._home.name)
         self.repository = self.home / "repository"
 
     def __enter__(self) -> Self:
-        self._deadline = time.monotonic() + self.policy.timeout_s
+        self._deadline = self._ends or time.monotonic() + self.policy.timeout_s
         (self.home / "config").touch(mode=0o600)
         (self.home / "config").write_text(self._config())
         self.repository.mkdir()
@@ -68,6 +73,11 @@ class Git:
     def __call__(self, *arguments: str) -> Ran:
         """Run git in the repository; the caller reads the status."""
         return self.run("git", *arguments)
+
+    def ssh(self, *command: str) -> Ran:
+        """Run a command on the URL's host, as git does to fetch from it."""
+        where = [f"-p{self.url.port}", "--", self._ssh_host(), shlex.join(command)]
+        return self.run(*self._ssh(), *where)
 
     def run(self, *command: str) -> Ran:
         """Run a program as git is run: the same home, limits and deadline."""
@@ -94,7 +104,8 @@ class Git:
         self._check_size()
         return explain(ran, self.url)
 
-    def _check_size(self) -> None:
+    def size_bytes(self) -> int:
+        """What was downloaded so far."""
         size = 0
         for folder, _, names in os.walk(self.repository):
             for name in names:
@@ -102,7 +113,10 @@ class Git:
                     size += os.lstat(os.path.join(folder, name)).st_size  # noqa: PTH118
                 except FileNotFoundError:
                     continue
-        if size > self.policy.max_bytes:
+        return size
+
+    def _check_size(self) -> None:
+        if self._spent_bytes + self.size_bytes() > self.policy.max_bytes:
             raise _too_large(self.policy)
 
     def _config(self) -> str:
@@ -148,11 +162,14 @@ class Git:
             "GIT_ALLOW_PROTOCOL": self.url.scheme,
             "GIT_PROTOCOL_FROM_USER": "0",
             "GIT_LFS_SKIP_SMUDGE": "1",
-            "GIT_SSH_COMMAND": self._ssh(),
+            "GIT_SSH_COMMAND": shlex.join(self._ssh()),
             "GIT_SSH_VARIANT": "ssh",
         }
 
-    def _ssh(self) -> str:
+    def _ssh_host(self) -> str:
+        return f"{self.url.user}@{self.url.host}" if self.url.user else self.url.host
+
+    def _ssh(self) -> list[str]:
         command = ["ssh", "-F", "/dev/null", "-oBatchMode=yes", "-oConnectTimeout=20"]
         command += ["-oForwardAgent=no", "-oClearAllForwardings=yes", "-oPermitLocalCommand=no"]
         if self.policy.ssh_key is not None:
@@ -167,7 +184,7 @@ class Git:
             # The checked address is used; the key is looked up as known_hosts names the host.
             known = self.url.host if self.url.port == 22 else f"[{self.url.host}]:{self.url.port}"
             command += [f"-oHostName={self.url.addresses[0]}", f"-oHostKeyAlias={known}"]
-        return shlex.join(command)
+        return command
 
 
 def _quoted(value: str) -> str:

@@ -25,11 +25,14 @@ def silent(step: Step) -> None:
 @dataclass(frozen=True, slots=True)
 class GitSource:
     """A git repository at `ref`: a branch, a tag, a full ref name, a commit (full, or 7 digits and
-    more), or None for the default branch. `subdir` is the folder of it that is meant."""
+    more), or None for the default branch. `subdir` is the folder of it that is meant. `submodules`
+    and `lfs` say whether what these stand for is fetched too."""
 
     url: str
     ref: str | None = None
     subdir: str | None = None
+    submodules: bool = False
+    lfs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +64,18 @@ class SourcePolicy:
     """What the operator allows a source to be, to reach and to weigh.
 
     `protocols` are of https, http, ssh, git and file. The limits hold for what is downloaded and
-    for the files on disk alike. `cancelled` is asked several times a second. `login`
-    is a user and a password (or token) for http and https, where the URL has none. `ssh_key` and
-    `known_hosts` are OpenSSH's files; without `known_hosts` any host key is accepted.
+    for the files on disk alike, submodules and LFS files included. `cancelled` is asked several
+    times a second. `login` is a user and a password (or token) for http and https, where the URL
+    has none. `ssh_key` and `known_hosts` are OpenSSH's files; without `known_hosts` any host key is
+    accepted.
     """
 
     protocols: frozenset[str] = frozenset({"https", "ssh"})
     hosts: HostPolicy = field(default_factory=HostPolicy)
     max_bytes: int = 1 << 30
     max_files: int = 100_000
+    max_submodules: int = 100
+    max_submodule_depth: int = 5
     timeout_s: float = 300.0
     cancelled: Callable[[], bool] = never
     ca_bundle: Path | None = None

@@ -48,7 +48,7 @@ def read_url(url: str, policy: SourcePolicy) -> GitUrl:
             "That is not a git URL that is fetched from; give one such as https://HOST/OWNER/REPO."
         )
     if "://" not in url:
-        url = _absolute(url)
+        url = absolute(url)
     try:
         parts = urlsplit(url)
     except ValueError as error:
@@ -87,7 +87,7 @@ def read_url(url: str, policy: SourcePolicy) -> GitUrl:
     return GitUrl(f"{scheme}://{where}{parts.path}", scheme, host, port, user, password, addresses)
 
 
-def _absolute(url: str) -> str:
+def absolute(url: str) -> str:
     """A URL for what has no `://`: a path, or ssh's short form `user@host:path`."""
     if url.startswith("/"):
         return f"file://{url}"

@@ -96,6 +96,8 @@ class Client:
         name: str | None = None,
         ref: str | None = None,
         subdir: str | None = None,
+        submodules: bool = False,
+        lfs: bool = False,
         python: str | None = None,
         base: str | None = None,
         accelerator: str | None = None,
@@ -113,7 +115,8 @@ class Client:
         """Ask for an image of a folder, a requirements file or a git repository; doesn't wait.
 
         `source` is a path or a git URL, `name` is NS/NAME and comes from the folder or repository
-        if None. The same request again gives the same build. There is an image for each of
+        if None; of a git repository `submodules` and `lfs` ask for what these stand for. The same
+        request again gives the same build. There is an image for each of
         `accelerators`, the default first, and of `platforms`; `accelerator` is for one, and without
         either the source decides, or it is cpu. `upgrade` resolves anew instead of
         keeping the packages of the last lock. `extras` and `groups` are those of a pyproject.toml;
@@ -121,6 +124,7 @@ class Client:
         `https://{secret:NAME}@HOST/…` names the operator's credentials; `exclude_newer` is a date
         after which no file is taken; `compression` is gzip or zstd, the server's choice if None.
         """
+        wanted = _source(source, ref=ref, subdir=subdir, submodules=submodules, lfs=lfs)
         asked = {"python": python, "base": base, "upgrade": upgrade}
         asked |= _chosen(
             **_accelerators([accelerator] if accelerator else accelerators),
@@ -133,7 +137,7 @@ class Client:
             exclude_newer=exclude_newer,
             compression=compression,
         )
-        answer = self._ask("/v1/builds", _source(source, ref, subdir), name, asked, _UPLOAD_S)
+        answer = self._ask("/v1/builds", wanted, name, asked, _UPLOAD_S)
         return self._read(Build.from_json, answer)
 
     def plan(
@@ -143,6 +147,8 @@ class Client:
         name: str | None = None,
         ref: str | None = None,
         subdir: str | None = None,
+        submodules: bool = False,
+        lfs: bool = False,
         python: str | None = None,
         base: str | None = None,
         accelerator: str | None = None,
@@ -158,6 +164,7 @@ class Client:
         compression: str | None = None,
     ) -> Plan:
         """What `build` would do with the same arguments; nothing is built."""
+        wanted = _source(source, ref=ref, subdir=subdir, submodules=submodules, lfs=lfs)
         asked = {"python": python, "base": base, "upgrade": upgrade}
         asked |= _chosen(
             **_accelerators([accelerator] if accelerator else accelerators),
@@ -170,9 +177,7 @@ class Client:
             exclude_newer=exclude_newer,
             compression=compression,
         )
-        answer = self._ask(
-            "/v1/plans", _source(source, ref, subdir), name, asked, _UPLOAD_S + _PLAN_S
-        )
+        answer = self._ask("/v1/plans", wanted, name, asked, _UPLOAD_S + _PLAN_S)
         return self._read(Plan.from_json, answer)
 
     def build_status(self, build_id: str) -> Build:
@@ -498,8 +503,8 @@ def _chosen(**choices: list[str] | str | None) -> dict[str, Any]:
     return {name: value for name, value in choices.items() if value}
 
 
-def _source(source: str | Path | Source, ref: str | None, subdir: str | None) -> Source:
-    return find(source, ref=ref, subdir=subdir) if isinstance(source, (str, Path)) else source
+def _source(source: str | Path | Source, **asked: Any) -> Source:  # noqa: ANN401 # as find has it
+    return find(source, **asked) if isinstance(source, (str, Path)) else source
 
 
 def _env(name: str) -> EnvRef:

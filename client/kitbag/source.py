@@ -23,11 +23,16 @@ _MAX_NAME_CHARS = 63
 
 @dataclass(frozen=True)
 class Git:
-    """A repository at a ref (None: its default branch), or one folder of it."""
+    """A repository at a ref (None: its default branch), or one folder of it.
+
+    `submodules` and `lfs` ask for what these stand for, which is left out otherwise.
+    """
 
     url: str
     ref: str | None = None
     subdir: str | None = None
+    submodules: bool = False
+    lfs: bool = False
 
     @property
     def environment(self) -> str | None:
@@ -36,7 +41,9 @@ class Git:
 
     def as_json(self) -> dict[str, Any]:
         """The `source` of a build request."""
-        return {"git": {"url": self.url, "ref": self.ref, "subdir": self.subdir}}
+        more = {"submodules": self.submodules, "lfs": self.lfs}
+        wanted = {name: True for name, value in more.items() if value}
+        return {"git": {"url": self.url, "ref": self.ref, "subdir": self.subdir} | wanted}
 
 
 @dataclass(frozen=True)
@@ -70,18 +77,30 @@ class Folder:
 Source = Union[Git, Files, Folder]  # noqa: UP007 - evaluated at run time, by Python 3.10 too
 
 
-def find(place: str | Path, *, ref: str | None = None, subdir: str | None = None) -> Source:
+def find(
+    place: str | Path,
+    *,
+    ref: str | None = None,
+    subdir: str | None = None,
+    submodules: bool = False,
+    lfs: bool = False,
+) -> Source:
     """The source at a path or git URL.
 
-    Raises PackError for what is not there, for a ref of something that is no git URL, and for files
-    that can't be read or sent.
+    Raises PackError for what is not there, for a ref, submodules or LFS files of something that is
+    no git URL, and for files that can't be read or sent.
     """
     text = str(place)
     if isinstance(place, str) and is_git_url(text):
-        return Git(text.removeprefix("git+"), ref, subdir)
+        return Git(text.removeprefix("git+"), ref, subdir, submodules, lfs)
     if ref is not None:
         raise PackError(
             f"--ref {ref} needs a git URL: {text} is a path, whose files are taken as they are"
+        )
+    if submodules or lfs:
+        asked = "--submodules" if submodules else "--lfs"
+        raise PackError(
+            f"{asked} needs a git URL: {text} is a path, whose files are taken as they are"
         )
     path = Path(place).expanduser()
     if subdir is not None:

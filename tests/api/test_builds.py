@@ -263,6 +263,20 @@ def test_the_usual_git_urls_are_taken(site, url):
     assert (response.status_code, response.json()["environment"]) == (202, "default/b")
 
 
+def test_submodules_and_lfs_files_are_part_of_what_is_asked_and_no_part_otherwise(site):
+    def asked(**more):
+        source = {"git": {"url": "https://git.example/a/deep", "ref": "main", **more}}
+        return site.http.post("/v1/builds", json={"source": source}).json()
+
+    plain = asked()
+    assert "submodules" not in plain["request"]["source"]["git"]
+    assert asked(submodules=False, lfs=False)["id"] == plain["id"]
+    both = asked(submodules=True, lfs=True)
+    assert both["id"] != plain["id"]
+    git = both["request"]["source"]["git"]
+    assert (git["submodules"], git["lfs"]) == (True, True)
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [

@@ -47,6 +47,18 @@ def test_a_folder_names_the_environment(tmp_path):
     assert source.environment == "default/my-3d-gan"
 
 
+def test_submodules_and_lfs_files_are_a_git_urls_and_only_sent_when_asked_for(tmp_path):
+    url = "https://git.example.org/alice/3dgan"
+    plain = {"url": url, "ref": None, "subdir": None}
+    assert find(url).as_json() == {"git": plain}
+    both = find(url, submodules=True, lfs=True)
+    assert both.as_json() == {"git": {**plain, "submodules": True, "lfs": True}}
+    with pytest.raises(PackError, match="--submodules needs a git URL"):
+        find(tmp_path, submodules=True)
+    with pytest.raises(PackError, match="--lfs needs a git URL"):
+        find(tmp_path, lfs=True)
+
+
 def test_a_subdir_of_a_folder_is_taken_by_itself_and_may_not_leave_it(tmp_path):
     (tmp_path / "train").mkdir()
     (tmp_path / "train" / "requirements.txt").write_text("numpy\n")

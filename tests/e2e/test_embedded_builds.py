@@ -181,3 +181,23 @@ def top(server: Embedded, build: dict[str, Any]) -> str:
     """The layer that holds the lock, which every change of a package changes."""
     digest: str = json.loads(blob(server, build["digest"]))["layers"][-1]["digest"]
     return digest
+
+
+def test_a_repository_is_built_with_its_submodules_and_lfs_files_when_asked(
+    embedded: Embedded, git_server: GitServer
+) -> None:
+    inner = git_server.repository("e2e-inner", {"more.txt": "two\n"})
+    pointer = git_server.lfs.put(b"three\n")
+    outer = git_server.repository(
+        "e2e-outer",
+        {
+            "requirements.txt": "one\n-r lib/more.txt\n-r large.txt\n",
+            ".gitattributes": "large.txt filter=lfs\n",
+            "large.txt": pointer,
+        },
+    )
+    outer.add_submodule("lib", inner.head, f"../{inner.path.name}")
+    outer.commit_index()
+    git = {"url": outer.http_url, "ref": "main"}
+    embedded.build("a/whole", git={**git, "submodules": True, "lfs": True})
+    assert {"one", "two", "three"} <= set(packages(embedded, "a/whole"))

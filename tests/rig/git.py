@@ -1,4 +1,4 @@
-"""Git repositories served over HTTP (git's own `http-backend`) and by `git daemon`."""
+"""Git repositories served over HTTP (`git http-backend`) and by `git daemon`, with Git LFS."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from rig.http import QuietHandler, serve
+from rig.lfs import LfsServer
 from rig.process import Daemon, accepts, free_port, program, temp_dir
 
 USER = "reader"
@@ -91,11 +92,29 @@ class Repository:
         """Run git in the work tree; returns what it printed."""
         return _git(self._work, *args)
 
+    def add_submodule(self, path: str, commit: str, url: str) -> None:
+        """Put a submodule into the index, as `git submodule add` would, for the next commit."""
+        self.git("config", "--file", ".gitmodules", f"submodule.{path}.path", path)
+        self.git("config", "--file", ".gitmodules", f"submodule.{path}.url", url)
+        (self._work / path).mkdir(parents=True, exist_ok=True)
+        self.git("update-index", "--add", "--cacheinfo", f"160000,{commit},{path}")
+
+    def commit_index(self, message: str = "A submodule") -> str:
+        """Commit what is staged, and `.gitmodules`, and publish; returns the commit id."""
+        self.git("add", ".gitmodules")
+        self.git("commit", "-q", "-m", message)
+        self.git("push", "-q", "--force", "origin", "--all")
+        return self.head
+
 
 class GitServer:
-    """Repositories under one folder; those named `private/…` ask for a user and a token."""
+    """Repositories under one folder; those named `private/…` ask for a user and a token.
 
-    def __init__(self, folder: Path, http: str, daemon: str) -> None:
+    `lfs` has the LFS files of all of them.
+    """
+
+    def __init__(self, folder: Path, http: str, daemon: str, lfs: LfsServer) -> None:
+        self.lfs = lfs
         self._folder = folder
         self._http = http
         self._daemon = daemon
@@ -145,18 +164,23 @@ def git_server() -> Iterator[GitServer]:
             env=_ENV,
         )
         daemon.start()
+        lfs = LfsServer()
         try:
-            with serve(_backend(core / "git-http-backend", served)) as http_port:
-                yield GitServer(folder, f"http://127.0.0.1:{http_port}", f"git://127.0.0.1:{port}")
+            with serve(_backend(core / "git-http-backend", served, lfs)) as http_port:
+                web, plain = f"http://127.0.0.1:{http_port}", f"git://127.0.0.1:{port}"
+                yield GitServer(folder, web, plain, lfs)
         finally:
             daemon.stop()
 
 
-def _backend(program: Path, served: Path) -> type[QuietHandler]:
-    """A CGI adapter (RFC 3875) for `git http-backend`."""
+def _backend(program: Path, served: Path, lfs: LfsServer) -> type[QuietHandler]:
+    """A CGI adapter (RFC 3875) for `git http-backend`, beside an LFS server."""
     right = "Basic " + base64.b64encode(f"{USER}:{TOKEN}".encode()).decode()
 
     class Handler(QuietHandler):
+        def do_PUT(self) -> None:  # noqa: N802 # the name that http.server looks for
+            self.answer()
+
         def answer(self) -> None:
             url = urlsplit(self.path)
             allowed = self.headers.get("Authorization") == right
@@ -166,6 +190,9 @@ def _backend(program: Path, served: Path) -> type[QuietHandler]:
                 self.end_headers()
                 return
             size = int(self.headers.get("Content-Length") or 0)
+            if lfs.takes(url.path):
+                lfs.answer(self, self._body(size))
+                return
             env = _ENV | {
                 "GIT_PROJECT_ROOT": str(served),
                 "GIT_HTTP_EXPORT_ALL": "1",

@@ -33,6 +33,8 @@ _REQUEST = (
     click.argument("place", metavar="[PATH|GIT_URL]", default="."),
     click.option("--ref", metavar="R", help="A branch, tag or commit of the git repository."),
     click.option("--subdir", metavar="D", help="The folder of it that is meant."),
+    click.option("--submodules", is_flag=True, help="With the git repository's submodules."),
+    click.option("--lfs", is_flag=True, help="With the files that its Git LFS pointers stand for."),
     click.option("--name", metavar="NS/NAME", help="The environment; default/FOLDER by default."),
     click.option(
         "--accelerator",
@@ -114,6 +116,8 @@ def build(
     place: str,
     ref: str | None,
     subdir: str | None,
+    submodules: bool,
+    lfs: bool,
     pipeline: str | None,
     interpreter: str | None,
     no_wait: bool,
@@ -127,11 +131,12 @@ def build(
     from kitbag.client import Client
 
     if pipeline is not None:
-        source = _of_pipeline(pipeline, interpreter, asked, (place, ref, subdir))
+        other = place, ref, subdir, submodules, lfs
+        source = _of_pipeline(pipeline, interpreter, asked, other)
     elif interpreter is not None:
         raise click.UsageError("--interpreter is for --from-pipeline FILE.py.")
     else:
-        source = _source(place, ref, subdir)
+        source = _source(place, ref, subdir, submodules, lfs)
     with Client() as client:
         begun = client.build(source, **asked)
         if not no_wait:
@@ -177,11 +182,19 @@ def waited(client: Client, begun: Build, json_: bool) -> Build:
 @click.command()
 @_request
 @as_json
-def plan(place: str, ref: str | None, subdir: str | None, json_: bool, **asked: _Asked) -> None:
+def plan(
+    place: str,
+    ref: str | None,
+    subdir: str | None,
+    submodules: bool,
+    lfs: bool,
+    json_: bool,
+    **asked: _Asked,
+) -> None:
     """Show what `build` would do with the same arguments."""
     from kitbag.client import Client
 
-    source = _source(place, ref, subdir)
+    source = _source(place, ref, subdir, submodules, lfs)
     with Client() as client:
         planned = client.plan(source, **asked)
     if json_:
@@ -305,13 +318,13 @@ def cancel(build_id: str, json_: bool) -> None:
 
 
 def _of_pipeline(
-    pipeline: str, interpreter: str | None, asked: dict[str, Any], other: tuple[str | None, ...]
+    pipeline: str, interpreter: str | None, asked: dict[str, Any], other: tuple[object, ...]
 ) -> Source:
     """The source of what a pipeline's steps install; what else they say goes into `asked`."""
     from kitbag import pipelines
 
-    if other != (".", None, None):
-        raise click.UsageError("--from-pipeline FILE takes no PATH, --ref or --subdir.")
+    if other != (".", None, None, False, False):
+        raise click.UsageError("--from-pipeline FILE takes no PATH, and nothing of a repository.")
     found = pipelines.read(pipeline, interpreter=interpreter, python=asked["python"])
     asked["python"] = found.python
     asked["default_index"] = asked["default_index"] or found.default_index
@@ -321,10 +334,10 @@ def _of_pipeline(
     return found.source
 
 
-def _source(place: str, ref: str | None, subdir: str | None) -> Source:
+def _source(place: str, ref: str | None, subdir: str | None, submodules: bool, lfs: bool) -> Source:
     from kitbag.source import Folder, find
 
-    source = find(place, ref=ref, subdir=subdir)
+    source = find(place, ref=ref, subdir=subdir, submodules=submodules, lfs=lfs)
     if isinstance(source, Folder) and source.left_out:
         shown = ", ".join(source.left_out[:3])
         more = len(source.left_out) - 3

@@ -11,6 +11,7 @@ import pytest
 from rig import git as rig_git
 from rig.git import TOKEN, USER, GitServer, Repository
 from rig.http import serve
+from rig.lfs import LfsServer
 
 from builder.errors import (
     RefNotFoundError,
@@ -87,7 +88,7 @@ def test_a_commit_that_only_history_holds_is_fetched_from_a_server_of_protocol_0
 ) -> None:
     # Protocol 0 hands out only what a ref points to, as old servers do.
     core = Path(rig_git._git(Path("/"), "--exec-path").strip())
-    inner = rig_git._backend(core / "git-http-backend", repository.path.parent)
+    inner = rig_git._backend(core / "git-http-backend", repository.path.parent, LfsServer())
 
     class OldServer(inner):  # type: ignore[misc, valid-type]
         def answer(self) -> None:
