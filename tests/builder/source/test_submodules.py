@@ -148,11 +148,22 @@ def test_no_other_host_port_or_scheme_is_shown_the_login_or_the_key() -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "ext::sh -c id", "-u", "https://169.254.169.254/r", "https://localhost/r",
-        "../../../../../up", "https://10.0.0.1/r", "http://git.example.org/r", "file:///etc",
-        "/etc", "git://x.example/r", "ssh://-oProxyCommand=x/r", "https://[::1/r", "https://x.example/r?a=b", "user@[::1/x:y",
+        "ext::sh -c id",
+        "-u",
+        "https://169.254.169.254/r",
+        "https://localhost/r",
+        "../../../../../up",
+        "https://10.0.0.1/r",
+        "http://git.example.org/r",
+        "file:///etc",
+        "/etc",
+        "git://x.example/r",
+        "ssh://-oProxyCommand=x/r",
+        "https://[::1/r",
+        "https://x.example/r?a=b",
+        "user@[::1/x:y",
     ],
-)  # fmt: skip
+)
 def test_a_submodules_url_is_held_to_what_holds_for_the_repositorys(
     git_server: GitServer, inner: Repository, url: str, tmp_path: Path
 ) -> None:
