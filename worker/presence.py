@@ -12,7 +12,10 @@ _PREFIX = "kitbag:worker:"
 
 
 class Presence(BaseModel):
-    """A worker as it told of itself; `name` is HOST:PID, `engine` "none" where it has none."""
+    """A worker as it told of itself; `name` is HOST:PID, `engine` "none" where it has none.
+
+    `engine_problem` is what is wrong with its engine, empty while that answers.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -21,6 +24,7 @@ class Presence(BaseModel):
     queues: tuple[str, ...]
     concurrency: int
     engine: str
+    engine_problem: str = ""
     started_at: datetime
     seen_at: datetime
 

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import threading
 from functools import cached_property, lru_cache
+from pathlib import Path
 
 import redis
 
@@ -93,17 +94,9 @@ class Services:
     @cached_property
     def containers(self) -> Engine | None:
         """The container engine, None where none is configured."""
-        settings = self.settings
-        if settings.engine == "none":
+        if self.settings.engine == "none":
             return None
-        return open_engine(
-            EngineKind(settings.engine),
-            settings.engine_address,
-            certs=settings.engine_certs,
-            builder=Builder(settings.engine_builder),
-            network=settings.engine_network,
-            scratch=self.scratch.path,
-        )
+        return engine_of(self.settings, self.scratch.path)
 
     @property
     def engine_limits(self) -> Limits:
@@ -193,6 +186,18 @@ class Services:
                 interpreter = find_interpreter(python)
                 self._compilers[python] = Compiler(interpreter) if interpreter else None
             return self._compilers[python]
+
+
+def engine_of(settings: WorkerSettings, scratch: Path | None = None) -> Engine:
+    """The container engine that the settings name; nothing is asked of it yet."""
+    return open_engine(
+        EngineKind(settings.engine),
+        settings.engine_address,
+        certs=settings.engine_certs,
+        builder=Builder(settings.engine_builder),
+        network=settings.engine_network,
+        scratch=scratch,
+    )
 
 
 @lru_cache(maxsize=1)

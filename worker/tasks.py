@@ -45,9 +45,10 @@ from worker import plan as planning
 from worker.deadline import Deadline
 from worker.jobs import Jobs
 from worker.problems import problem_of, surprise, unreadable
+from worker.pulse import Pulse
 from worker.request import parse
 from worker.run import prepare
-from worker.services import ENGINE_ALIVE, close_services, services
+from worker.services import ENGINE_ALIVE, close_services, engine_of, services
 from worker.settings import QueueSettings, WorkerSettings
 
 log = logging.getLogger(__name__)
@@ -217,6 +218,7 @@ class Sweeper(bootsteps.StartStopStep):  # type: ignore[misc]
     def __init__(self, consumer: Any, **_: Any) -> None:  # noqa: ANN401 # untyped
         super().__init__(consumer)
         self._entries: list[Any] = []
+        self._pulse: Pulse | None = None
 
     def start(self, consumer: Any) -> None:  # noqa: ANN401 # untyped
         """Begin, also again after the queue was away."""
@@ -225,6 +227,7 @@ class Sweeper(bootsteps.StartStopStep):  # type: ignore[misc]
         _ask_trim(None)
         if queue.ENGINE_QUEUE in {each.name for each in consumer.task_consumer.queues}:
             _tell_engine(every)
+            self._begin_pulse(every)
             # Only a worker with an engine sweeps it, and one may listen to nothing else.
             _ask_trim(queue.ENGINE_QUEUE)
             self._entries = [
@@ -243,8 +246,18 @@ class Sweeper(bootsteps.StartStopStep):  # type: ignore[misc]
         for entry in self._entries:
             entry.cancel()
         self._entries = []
+        if self._pulse is not None:
+            self._pulse.stop()
+            self._pulse = None
         with suppress(redis.RedisError), _broker() as broker:
             presence.leave(broker, _NAME)
+
+    def _begin_pulse(self, every_s: float) -> None:
+        settings = WorkerSettings()
+        if settings.engine == "none":
+            return
+        self._pulse = Pulse(partial(engine_of, settings), 2 * every_s)
+        self._pulse.start()
 
     def _tell(self, consumer: Any, every_s: float) -> None:  # noqa: ANN401 # untyped
         """Let whoever looks after the service know that this worker lives."""
@@ -255,6 +268,7 @@ class Sweeper(bootsteps.StartStopStep):  # type: ignore[misc]
             queues=tuple(sorted(each.name for each in consumer.task_consumer.queues)),
             concurrency=consumer.pool.num_processes,
             engine=settings.engine,
+            engine_problem=(self._pulse.problem or "") if self._pulse else "",
             started_at=_STARTED,
             seen_at=utcnow(),
         )

@@ -36,7 +36,8 @@ class WorkerOut(BaseModel):
     release: str
     queues: list[str] = Field(description="The lanes and other queues that it takes from.")
     concurrency: int = Field(description="How much it does at the same time.")
-    engine: str = Field(description="docker, buildkit, or none.")
+    engine: str = Field(description="docker, buildkit, podman, or none.")
+    engine_problem: str = Field("", description="What is wrong with it, empty while it answers.")
     started_at: datetime
     seen_at: datetime
 
@@ -56,7 +57,9 @@ class Status(BaseModel):
     ready: bool
     catalog: Part
     queue: Part
-    engines: Part = Field(description="Whether builds wait for an engine that no worker has.")
+    engines: Part = Field(
+        description="Whether all engines answer, and no build waits for one that no worker has."
+    )
     workers: list[WorkerOut]
     lanes: list[LaneOut]
     running: int = Field(description="Builds that are worked on.")

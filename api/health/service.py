@@ -104,11 +104,14 @@ class Probe:
 
 
 def _engines(lanes: Sequence[LaneOut], workers: Sequence[Presence]) -> Part:
-    """Builds that wait for an engine need a worker that takes from their lane."""
+    """Builds that wait for an engine need a worker that takes from their lane, and its engine."""
     waiting = sum(lane.waiting for lane in lanes if lane.name == ENGINE)
     if waiting and not any(ENGINE in worker.queues for worker in workers):
         return Part(
             ok=False,
             detail=f"{waiting} builds wait for a worker with a container engine, and none answers.",
         )
+    for worker in workers:
+        if worker.engine_problem:
+            return Part(ok=False, detail=f"{worker.name}: {worker.engine_problem}")
     return Part(ok=True)

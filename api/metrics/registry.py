@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter as Counts
 from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -14,11 +15,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.metrics.tallied import Tallied
 from api.queue import Queue
-from catalog.build_models import Build
+from catalog.build_models import ENGINE, Build
 from catalog.engine import reading
 from catalog.states import BuildState
 
 _CACHED_S = 5.0
+_KINDS = frozenset({"docker", "buildkit", "podman"})
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 
 
@@ -74,6 +76,7 @@ class Metrics:
         )
         self.registry.register(_Builds(engine))
         self.registry.register(_Messages(queue))
+        self.registry.register(_Engines(queue))
 
 
 class _Messages(Collector):
@@ -104,6 +107,38 @@ class _Messages(Collector):
     def _family(self) -> GaugeMetricFamily:
         told = "Messages that wait for a worker."
         return GaugeMetricFamily("kitbag_queue_messages", told, labels=["queue"])
+
+
+class _Engines(Collector):
+    """The workers' container engines, by kind and whether they answer, asked every few seconds."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self._lock = threading.Lock()
+        self._asked_at = float("-inf")
+        self._counts: Counts[tuple[str, str]] = Counts()
+
+    def describe(self) -> Iterable[Metric]:
+        return [self._family()]
+
+    def collect(self) -> Iterable[Metric]:
+        with self._lock:
+            if time.monotonic() - self._asked_at > _CACHED_S:
+                self._counts = Counts(
+                    (each.engine, "down" if each.engine_problem else "up")
+                    for each in self._queue.workers()
+                    if each.engine in _KINDS and ENGINE in each.queues
+                )
+                self._asked_at = time.monotonic()
+            family = self._family()
+            for kind in sorted({kind for kind, _ in self._counts}):
+                for state in ("up", "down"):
+                    family.add_metric([kind, state], self._counts[kind, state])
+            return [family]
+
+    def _family(self) -> GaugeMetricFamily:
+        told = "Workers with a container engine, by whether it answers."
+        return GaugeMetricFamily("kitbag_engines", told, labels=["kind", "state"])
 
 
 class _Builds(Collector):

@@ -138,7 +138,7 @@ def test_every_error_of_the_builder_and_the_catalog_has_a_problem():
             assert slug is None or slug in set(Slug), kind
 
 
-def presence(queues, engine):
+def presence(queues, engine, problem=""):
     now = utcnow()
     return Presence(
         name="host:1",
@@ -146,6 +146,7 @@ def presence(queues, engine):
         queues=queues,
         concurrency=2,
         engine=engine,
+        engine_problem=problem,
         started_at=now,
         seen_at=now,
     )
@@ -193,3 +194,20 @@ def test_what_workers_counted_is_told_with_its_buckets_summed_up(site):
     assert counted['kitbag_build_queue_seconds_sum{lane="layered"}'] == 5000.5
     ended = 'kitbag_builds_ended_total{reason="no-wheel",state="failed",way="layered"}'
     assert counted[ended] == 3
+
+
+def test_an_engine_that_does_not_answer_is_told_and_counted(site):
+    site.workers.present = [
+        presence(("engine",), "docker", "The container engine does not answer."),
+        presence(("engine",), "podman"),
+    ]
+    told = site.http.get("/v1/status").json()
+    assert told["ready"] is True  # other builds are none the worse
+    assert told["engines"] == {
+        "ok": False,
+        "detail": "host:1: The container engine does not answer.",
+    }
+    lines = site.http.get("/metrics").text.splitlines()
+    assert 'kitbag_engines{kind="docker",state="down"} 1.0' in lines
+    assert 'kitbag_engines{kind="docker",state="up"} 0.0' in lines
+    assert 'kitbag_engines{kind="podman",state="up"} 1.0' in lines
