@@ -39,6 +39,8 @@ from rig.redis import redis_server as start_redis_server
 from rig.registry import Factory, Registry, registry_factory
 from rig.root import bare_root as make_bare_root
 from rig.root import debian_root as make_debian_root
+from rig.ssh import SshServer
+from rig.ssh import ssh_server as start_ssh_server
 from rig.wheels import WheelFactory
 from rig.wheels import wheel_factory as start_wheel_factory
 from xdist.scheduler import LoadFileScheduling
@@ -268,6 +270,13 @@ def otlp() -> Iterator[OtlpReceiver]:
 def git_server() -> Iterator[GitServer]:
     """A git server: `git_server.repository(name, files)`, with a name that only you use."""
     with part(start_git_server()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def ssh_server() -> Iterator[SshServer]:
+    """An OpenSSH server that lets one key in, for git over ssh."""
+    with part(start_ssh_server()) as server:
         yield server
 
 

@@ -210,7 +210,8 @@ def _run(
         patiently(move)
         phases.begin(state)
 
-    request = parse({**row.request, "environment": row.environment.full_name})
+    own = {"environment": row.environment.full_name, "requested_by": row.created_by}
+    request = parse({**row.request, **own})
     staging = stages.noting(kit, row)
     allowed = Allowed.of(row)
     return run(kit, request, advance, heartbeat, report, row.id, staging, allowed)

@@ -30,7 +30,8 @@ def fetched(
     secret = None
     if request.source.git is not None:
         namespace = request.environment.partition("/")[0]
-        secret = for_git(services.settings, namespace, request.source.git.url)
+        url, user = request.source.git.url, request.requested_by
+        secret = for_git(services.settings, namespace, url, user)
     if secret is None:
         return fetch(source, into, policy=policy, report=report)
     with with_secret(policy, secret, services.scratch.path) as own:

@@ -60,6 +60,7 @@ class BuildRequest(BaseModel):
     index_strategy: IndexStrategy | None = None
     exclude_newer: str | None = None
     compression: Compression | None = None
+    requested_by: str = Field("", description="The user whose own secrets it may use.")
 
     def builder_source(self, uploads: Path) -> Source:
         """The source to fetch; uploads lie in the folder under their SHA-256."""

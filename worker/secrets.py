@@ -47,6 +47,9 @@ class SecretFile(BaseModel):
     key: SecretStr | None = Field(None, description="A private key of OpenSSH, for git.")
     known_hosts: str | None = Field(None, description="The host's keys, for git over ssh.")
     namespaces: frozenset[_Namespace] | None = None
+    users: frozenset[str] | None = Field(
+        None, description="Whose builds may use it, as `kitbag whoami` names them; for git."
+    )
     repositories: frozenset[str] | None = Field(
         None, description="Patterns of what may be pushed to, such as hep/*; the host's else."
     )
@@ -56,6 +59,8 @@ class SecretFile(BaseModel):
 
     @model_validator(mode="after")
     def _holds_one(self) -> Self:
+        if self.users is not None and self.use != "git":
+            raise ValueError("only a secret for git is for some users")
         ssh = self.use in ("git", "gitops") and self.url.startswith("ssh://")
         if self.use == "gitops":
             if (self.key is not None) != ssh or (self.password is None and not ssh):
@@ -93,8 +98,13 @@ def secrets_for(settings: WorkerSettings, namespace: str) -> Secrets:
     return Secrets(found)
 
 
-def for_git(settings: WorkerSettings, namespace: str, url: str) -> SecretFile | None:
-    """The secret for a git URL's host that environments of this namespace may use, if any is."""
+def for_git(
+    settings: WorkerSettings, namespace: str, url: str, user: str = ""
+) -> SecretFile | None:
+    """The secret for a git URL's host that this user's builds in this namespace may use, if any is.
+
+    The user's own goes before the namespace's, and that before one for all.
+    """
     place = _place(url)
     if settings.secrets is None or place is None:
         return None
@@ -104,8 +114,9 @@ def for_git(settings: WorkerSettings, namespace: str, url: str) -> SecretFile | 
         if file.use == "git"
         and _place(file.url) == place
         and (file.namespaces is None or namespace in file.namespaces)
+        and (file.users is None or user in file.users)
     ]
-    fitting.sort(key=lambda item: (item[1].namespaces is None, item[0]))
+    fitting.sort(key=lambda item: (item[1].users is None, item[1].namespaces is None, item[0]))
     return fitting[0][1] if fitting else None
 
 

@@ -34,7 +34,8 @@ async def answered(services: Services, request: NormalRequest) -> Plan:
     """
     services.who.require(Role.USER, request.environment.partition("/")[0])
     timeout_s = services.settings.plan_timeout_s
-    call = partial(plan, services.engine, services.queue, request, timeout_s)
+    user = services.who.user
+    call = partial(plan, services.engine, services.queue, request, timeout_s, user)
     try:
         # Threads of their own: plans that wait for a worker may not hold up other requests.
         async with asyncio.timeout(timeout_s + 1):
@@ -45,12 +46,13 @@ async def answered(services: Services, request: NormalRequest) -> Plan:
         raise _no_answer(timeout_s) from error
 
 
-def plan(engine: Engine, queue: Queue, request: NormalRequest, timeout_s: float) -> Plan:
-    """The plan for a request; raises ProblemError, also with what the worker found wrong."""
+def plan(engine: Engine, queue: Queue, request: NormalRequest, timeout_s: float, user: str) -> Plan:
+    """The plan for a user's request; raises ProblemError, also with what the worker found wrong."""
     with reading(engine) as session:
         keys(session, request)  # an unknown base is told without a worker
     try:
-        answer = WorkerPlan.model_validate(queue.request_plan(dict(request.data), timeout_s))
+        asked = {**request.data, "requested_by": user}
+        answer = WorkerPlan.model_validate(queue.request_plan(asked, timeout_s))
     except PlanRefusedError as error:
         raise ProblemError.told(error.problem) from error
     except TimeoutError as error:

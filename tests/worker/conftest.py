@@ -171,6 +171,7 @@ class Site:
         files: Mapping[str, str] | None = None,
         key: str | None = None,
         allowance: Allowance | None = None,
+        created_by: str = "",
         **more: Any,
     ) -> str:
         """Commit a request as the API does; returns the build's id."""
@@ -182,6 +183,7 @@ class Site:
                 request={"environment": environment, "source": source} | more,
                 request_key=key or f"request-{next(self._numbers)}",
                 allowance=allowance,
+                created_by=created_by,
             )
             return build.id
 

@@ -7,10 +7,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from rig.git import GitServer
 from rig.http import QuietHandler, serve
+from rig.ssh import SshServer
 
 from catalog.states import BuildState
 from worker.secrets import for_git
@@ -25,7 +27,7 @@ USER, TOKEN = "robot", "t0ken-of-the-git-host"
 def private_git(git_server: GitServer) -> Iterator[str]:
     """The address of a git host that wants a login, in front of the rig's."""
     wanted = "Basic " + base64.b64encode(f"{USER}:{TOKEN}".encode()).decode()
-    behind = git_server.repository("anchor", {"a": "b"}).http_url.rpartition("/")[0]
+    behind = git_server.repository(f"anchor-{uuid4()}", {"a": "b"}).http_url.rpartition("/")[0]
 
     class Gate(QuietHandler):
         def answer(self) -> None:
@@ -113,6 +115,52 @@ def test_a_secret_is_for_one_scheme_host_and_port(
     settings = make_site(secrets=folder).settings
     found = for_git(settings, "alice", asked)
     assert (found is not None) == fits
+
+
+def test_a_deploy_key_opens_a_repository_over_ssh_and_is_nowhere_afterwards(
+    make_site: Make, git_server: GitServer, ssh_server: SshServer, tmp_path: Path
+) -> None:
+    repository = git_server.repository("by-key", {"requirements.txt": "one==1.0\n"})
+    folder = tmp_path / "secrets"
+    key, url = ssh_server.key.read_text(), ssh_server.url(repository.path)
+    host = f"ssh://127.0.0.1:{ssh_server.port}"
+    secret(folder, "deploy", use="git", url=host, key=key, known_hosts=ssh_server.known_hosts,
+           namespaces='["alice"]')  # fmt: skip
+    site = make_site(secrets=folder)
+    source = {"git": {"url": url, "ref": "main"}}
+    row = site.work("", environment="alice/by-key", source=source)
+    assert row.state is BuildState.READY, row.error
+    assert row.commit == repository.head
+    assert site.work("", environment="mallory/by-key", source=source).state is BuildState.FAILED
+    inside = key.splitlines()[1]
+    assert not any(inside in str((event.message, event.data)) for event in site.events(row.id))
+    for path in site.folder.rglob("*"):
+        if path.is_file():
+            assert inside.encode() not in path.read_bytes(), path
+
+
+def test_a_persons_own_secret_goes_before_the_namespaces_and_is_nobody_elses(
+    make_site: Make, git_server: GitServer, private_git: str, tmp_path: Path
+) -> None:
+    git_server.repository("personal", {"requirements.txt": "one==1.0\n"})
+    folder = tmp_path / "secrets"
+    secret(folder, "all", use="git", url=private_git, username=USER, password="wrong")
+    secret(folder, "own", use="git", url=private_git, username=USER, password=TOKEN,
+           namespaces='["alice"]\nusers = ["alice@corp.example"]')  # fmt: skip
+    site = make_site(secrets=folder)
+    source = {"git": {"url": f"{private_git}/personal.git"}}
+    own = site.work("", environment="alice/own", source=source, created_by="alice@corp.example")
+    assert own.state is BuildState.READY, own.error
+    for user in ("mallory@corp.example", ""):
+        other = site.work("", environment="alice/other", source=source, created_by=user)
+        assert (other.error or {})["type"] == "source-not-found"
+    settings = site.settings
+    url = source["git"]["url"]
+    assert for_git(settings, "bob", url, "alice@corp.example").username == USER  # type: ignore[union-attr]
+    (folder / "odd").write_text(
+        f'url = "{private_git}"\npassword = "x"\nusers = ["alice@corp.example"]\n'
+    )
+    assert for_git(settings, "alice", url, "nobody").password.get_secret_value() == "wrong"  # type: ignore[union-attr]
 
 
 def test_an_indexs_secret_is_not_for_git(make_site: Make, tmp_path: Path) -> None:

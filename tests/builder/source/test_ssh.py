@@ -2,67 +2,16 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rig.git import GitServer
-from rig.process import Daemon, MissingPartError, accepts, free_port, program, temp_dir
+from rig.ssh import SshServer
 
 from builder.errors import GitRefusedError, SourceNotFoundError
 from builder.source import GitSource, SourcePolicy, fetch
-
-
-@dataclass(frozen=True)
-class SshServer:
-    port: int
-    key: Path
-    host_key: str
-
-    def url(self, path: Path) -> str:
-        return f"ssh://{getpass.getuser()}@127.0.0.1:{self.port}{path}"
-
-
-@pytest.fixture(scope="module")
-def ssh_server() -> Iterator[SshServer]:
-    """An sshd that lets one key in."""
-    try:
-        binary = program("sshd", "openssh-server")
-    except MissingPartError as missing:
-        if os.environ.get("CI"):
-            pytest.fail(f"CI runs every part of the rig, but {missing}.", pytrace=False)
-        pytest.skip(str(missing))
-    if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)
-    port = free_port()
-    with temp_dir("ssh") as folder:
-        for name in ("host", "user"):
-            subprocess.run(
-                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)],
-                check=True,
-            )
-        public = (folder / "user.pub").read_text()
-        (folder / "authorized").write_text(public)
-        (folder / "config").write_text(
-            f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile none\n"
-            f"AuthorizedKeysFile {folder}/authorized\nStrictModes no\nUsePAM no\n"
-            "PermitRootLogin prohibit-password\nPasswordAuthentication no\n"
-        )
-        daemon = Daemon(
-            [binary, "-D", "-e", "-f", str(folder / "config")],
-            log=folder / "log",
-            ready=lambda: accepts(port),
-        )
-        daemon.start()
-        try:
-            host_key = " ".join((folder / "host.pub").read_text().split()[:2])
-            yield SshServer(port, folder / "user", host_key)
-        finally:
-            daemon.stop()
 
 
 def test_a_repository_is_fetched_over_ssh_with_the_operators_key(
@@ -70,7 +19,7 @@ def test_a_repository_is_fetched_over_ssh_with_the_operators_key(
 ) -> None:
     made = git_server.repository("over-ssh", {"requirements.txt": "numpy\n"})
     known = tmp_path / "known_hosts"
-    known.write_text(f"[127.0.0.1]:{ssh_server.port} {ssh_server.host_key}\n")
+    known.write_text(f"{ssh_server.known_hosts}\n")
     policy = replace(SourcePolicy.local(), ssh_key=ssh_server.key, known_hosts=known)
     url = ssh_server.url(made.path)
     checkout = fetch(GitSource(url, "main"), tmp_path / "x", policy=policy)
