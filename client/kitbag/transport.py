@@ -18,6 +18,8 @@ _MAX_PROBLEM_BYTES = 1024 * 1024
 _CONNECT_S = 10.0
 # Too many requests, bad gateway, unavailable, gateway time-out: the same may work a minute later.
 _PASSING = frozenset({429, 502, 503, 504})
+# With the status of the former: it lasts for hours.
+_LASTING = "quota-exceeded"
 
 
 class Transport:
@@ -135,7 +137,8 @@ class Transport:
             if problem:
                 if response.status_code == httpx.codes.UNAUTHORIZED:
                     return KitbagError(self._login(), problem)
-                passing = response.status_code in _PASSING
+                lasting = problem.type == _LASTING
+                passing = response.status_code in _PASSING and not lasting
                 return (UnreachableError if passing else KitbagError).of(problem)
         if response.status_code == httpx.codes.UNAUTHORIZED:
             return KitbagError(self._login())
