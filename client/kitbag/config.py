@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from kitbag.errors import KitbagError
 
 DEFAULT_URL = "http://127.0.0.1:8484"
-CLUSTER_URL = "http://kitbag-api.kitbag.svc:8484"
+CLUSTER_URL = "http://kitbag-api.kitbag.svc"
 """Where the server is in a cluster, when nothing else says so: release and namespace `kitbag`."""
 PROJECTED_TOKEN = Path("/var/run/secrets/kitbag/token")
 """A token that a pod's own volume projects for Kitbag alone."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from charts.conftest import CHART, EXAMPLES, Render, example, merged, only
@@ -13,6 +14,7 @@ from rig.helm import Helm, Object, RefusedError
 from api.admission.candidate import RUN
 from api.settings import ApiSettings
 from kitbag import specs
+from kitbag.config import CLUSTER_URL
 from worker.settings import WorkerSettings
 
 pytestmark = [pytest.mark.rig, pytest.mark.timeout(1200)]  # the first of them builds the engine
@@ -498,6 +500,16 @@ def rules(objects: list[Object]) -> dict[tuple[str, str], Any]:
         for each in objects
         if each["kind"] in ("Role", "ClusterRole")
     }
+
+
+def test_a_notebook_finds_the_release_kitbag_of_the_namespace_kitbag_by_itself(
+    helm: Helm,
+) -> None:
+    objects = helm.objects(CHART, "kitbag", merged(example("smallest"), {}))
+    service = only(objects, "Service", "-api")
+    port = urlsplit(CLUSTER_URL).port or 80
+    assert CLUSTER_URL.startswith(f"http://{service['metadata']['name']}.kitbag.svc")
+    assert port in {each["port"] for each in service["spec"]["ports"]}
 
 
 def test_lists_of_images_are_kept_with_rights_on_them_alone(helm: Helm) -> None:

@@ -320,8 +320,8 @@ def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configured:
 
 def test_a_pod_shows_its_own_token_to_the_clusters_kitbag(configured: Configured) -> None:
     found = configured(None, "account", KUBERNETES_SERVICE_HOST="10.0.0.1")
-    assert found == ("http://kitbag-api.kitbag.svc:8484", "account")
-    assert configured("own", "account") == ("http://kitbag-api.kitbag.svc:8484", "own")
+    assert found == ("http://kitbag-api.kitbag.svc", "account")
+    assert configured("own", "account") == ("http://kitbag-api.kitbag.svc", "own")
 
 
 def test_the_accounts_token_stays_in_the_cluster(configured: Configured) -> None:
