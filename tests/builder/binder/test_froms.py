@@ -51,6 +51,8 @@ def test_every_image_that_is_named_is_found(tmp_path, text, named):
         "FROM good.example.evil.example/a\n",
         "FROM good.example/a AS b\nFROM evil.example/b\n",
         "FROM evil/x\n",
+        "FROM good.example/a\nCOPY --from=evil.example/x / /\n",
+        "FROM good.example/a\nRUN --mount=type=bind,from=evil.example/x,target=/m true\n",
         "ARG A=good.example/a\nFROM ${A%%good*}evil.example/x\n",
         "ARG A=good.example/a\nFROM ${B:-${A}}\n",
         "# syntax = evil.example/frontend\nFROM good.example/a\n",
