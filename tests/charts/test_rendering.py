@@ -176,7 +176,7 @@ def test_every_pod_passes_the_restricted_standard(render: Render, values: Path) 
             continue  # the one that can't, which is why it may be in a namespace of its own
         variables = {each["name"] for each in pod["containers"][0].get("env", [])}
         rolls = {"KITBAG_CLUSTER", "KITBAG_STORE"} <= variables  # a worker with rollouts
-        assert pod["automountServiceAccountToken"] is rolls
+        assert pod["automountServiceAccountToken"] is (rolls or "KITBAG_ACCOUNTS" in variables)
         assert pod["enableServiceLinks"] is False  # KITBAG_…_PORT=tcp://… would be a setting
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["runAsUser"] == (999 if part == "postgres" else 10001)
@@ -570,3 +570,33 @@ def test_only_with_rollouts_may_workers_do_anything_in_the_cluster_and_then_act_
     users = given(enabled=True, actsAs="user", users=["ana"], userHeader="x-user")
     (rule,) = rules(users)["ClusterRole", ""]
     assert (rule["resources"], rule["resourceNames"]) == (["users"], ["ana"])
+
+
+def test_the_api_asks_about_tokens_and_profiles_with_an_account_that_may_nothing_else(
+    helm: Helm,
+) -> None:
+    def given(**accounts: Any) -> list[Object]:
+        more = {"identity": {"accounts": accounts}}
+        return helm.objects(CHART, "kb", merged(example("smallest"), more))
+
+    def pod(objects: list[Object]) -> Object:
+        (found,) = [
+            each["spec"]["template"]["spec"]
+            for each in objects
+            if each["kind"] == "Deployment" and each["metadata"]["name"].endswith("-api")
+        ]
+        return found
+
+    assert rules(given()) == {}
+    assert pod(given())["automountServiceAccountToken"] is False
+    reviews = {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"]}
+    reviews |= {"verbs": ["create"]}
+    assert rules(given(enabled=True)) == {("ClusterRole", ""): [reviews]}
+    whole = given(enabled=True, profiles=True)
+    asked = rules(whole)["ClusterRole", ""]
+    assert [rule["resources"] for rule in asked] == [
+        ["tokenreviews"], ["profiles"], ["rolebindings"],
+    ]  # fmt: skip
+    assert all(rule["verbs"] in (["create"], ["list"]) for rule in asked)
+    assert pod(whole)["automountServiceAccountToken"] is True
+    assert pod(whole)["serviceAccountName"].endswith("-api")

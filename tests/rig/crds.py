@@ -69,6 +69,7 @@ class Crd:
 
 CRDS = (
     Crd("Notebook", _KUBEFLOW, ("v1", "v1beta1", "v1alpha1")),
+    Crd("Profile", _KUBEFLOW, ("v1",), namespaced=False),
     Crd("Workspace", _KUBEFLOW, ("v1beta1",)),
     Crd("WorkspaceKind", _KUBEFLOW, ("v1beta1",), namespaced=False),
     Crd("TFJob", _KUBEFLOW, ("v1",)),
