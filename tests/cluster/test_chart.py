@@ -29,8 +29,9 @@ def release(cluster: Cluster, operators: None) -> str:
     """The namespace of a release, restricted; beside it the builder's, which is not."""
     cluster.namespace(BUILDER, labels={"pod-security.kubernetes.io/enforce": "privileged"})
     namespace = cluster.namespace("kitbag", labels=RESTRICTED)
-    for name in ("kb-kitbag", "builder"):
+    for name in ("kb-kitbag", "kb-kitbag-api", "builder"):
         cluster.service_account(namespace, name)
+    cluster.namespace("kubeflow")  # where the launcher's list of the examples is
     cluster.service_account(BUILDER, "kb-kitbag-buildkit")
     return namespace
 
