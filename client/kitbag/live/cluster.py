@@ -239,6 +239,7 @@ class Cluster:
         except ValueError:
             status = {}
         said = str(status.get("message") or answer.text[:200] or answer.reason_phrase)
+        said = " ".join(said.split())
         reason = status.get("reason")
         if answer.status_code in _AWAY:
             raise AwayError(f"the cluster's API server can't answer now ({said}): ask again later")
