@@ -6,7 +6,9 @@ fails the test, so that nothing goes unchecked there unseen.
 
 from __future__ import annotations
 
+import fcntl
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -201,15 +203,24 @@ def buildkit_daemon() -> Iterator[BuildKit]:
         yield daemon
 
 
-@pytest.fixture(scope="session")
-def podman_service() -> Iterator[Podman]:
+@pytest.fixture(scope="module")
+def podmans_turn() -> Iterator[None]:
+    """One file at a time uses podman: an engine of it ends what runs in control groups that all of
+    its kind on a machine share."""
+    with (Path(tempfile.gettempdir()) / "kitbag-podman.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(scope="module")
+def podman_service(podmans_turn: None) -> Iterator[Podman]:
     """A podman service: `.address`, `.podman(…)`."""
     with part(start_podman()) as service:
         yield service
 
 
 @pytest.fixture
-def make_podman() -> Iterator[Callable[[], Podman]]:
+def make_podman(podmans_turn: None) -> Iterator[Callable[[], Podman]]:
     """Starts one more podman service, for a test that kills it."""
     with ExitStack() as stack:
         yield lambda: stack.enter_context(part(start_podman()))
