@@ -52,7 +52,7 @@ from api.pages.render import problem_page, static_files
 from api.pages.routes import router as pages
 from api.pins.routes import router as pins
 from api.plans.routes import router as plans
-from api.problems import Slug, declared, handlers
+from api.problems import Slug, declared, handlers, unreadable
 from api.pulls.layout import Layout
 from api.pulls.routes import router as pulls
 from api.queue import Queue, WorkerQueue
@@ -70,7 +70,7 @@ from telemetry.logs import hide_password
 from telemetry.redact import hide
 from worker.quotas import Quotas
 
-_ANY_ROUTE = declared(
+_ANY_ROUTE = unreadable(400) | declared(
     Slug.INVALID_REQUEST, Slug.UNAUTHORIZED, Slug.FORBIDDEN, Slug.UNAVAILABLE, Slug.INTERNAL
 )
 
@@ -142,9 +142,10 @@ def create_app(
     for router in (
         *(builds, plans, rollouts, environments, hooks, resolve, pins, bases),
         *(verifications, rebases, packages, quota, audit, status, launches, restarts, uses),
-        *(whoami, tokens, logins),
+        *(whoami, tokens),
     ):
         app.include_router(router, dependencies=[Depends(show_lock)], responses=_ANY_ROUTE)
+    app.include_router(logins, responses=_ANY_ROUTE)
     for router in (pages, page_actions, notebook_pages, launcher, sign_in_router):
         app.include_router(router)
     app.mount("/static", static_files())

@@ -14,7 +14,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from api.builds import service
 from api.builds.body import OPENAPI_BODY, RequestDep
 from api.builds.schemas import BuildOut, BuildPage, EventPage
-from api.problems import ProblemError, Slug, declared
+from api.problems import ProblemError, Slug, declared, unreadable
 from api.services import EngineDep, Services, ServicesDep
 from catalog.states import ENDED, BuildState
 
@@ -33,6 +33,7 @@ Seq = Annotated[int, Query(ge=0, le=2**31 - 1)]
     openapi_extra=OPENAPI_BODY,
     responses={
         200: {"model": BuildOut, "description": "It is being built, or was built already."},
+        **unreadable(415),
         **declared(
             Slug.TOO_LARGE,
             Slug.BASE_NOT_FOUND,

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from api.builds.body import OPENAPI_BODY, RequestDep
 from api.plans import service
 from api.plans.schemas import Plan
-from api.problems import Slug, declared
+from api.problems import Slug, declared, unreadable
 from api.services import ServicesDep
 
 router = APIRouter(prefix="/v1/plans", tags=["plans"])
@@ -17,7 +17,8 @@ router = APIRouter(prefix="/v1/plans", tags=["plans"])
     "",
     operation_id="create_plan",
     openapi_extra=OPENAPI_BODY,
-    responses=declared(
+    responses=unreadable(415)
+    | declared(
         Slug.TOO_LARGE,
         Slug.BASE_NOT_FOUND,
         Slug.UNRESOLVABLE,

@@ -2,6 +2,6 @@
 
 from api.problems.kinds import Slug
 from api.problems.model import Problem, ProblemError, complete
-from api.problems.responses import declared
+from api.problems.responses import declared, unreadable
 
-__all__ = ["Problem", "ProblemError", "Slug", "complete", "declared"]
+__all__ = ["Problem", "ProblemError", "Slug", "complete", "declared", "unreadable"]

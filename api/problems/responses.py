@@ -22,3 +22,15 @@ def declared(*slugs: Slug) -> dict[int | str, dict[str, Any]]:
         }
         for status, some in sorted(by_status.items())
     }
+
+
+def unreadable(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route whose body may be no text or JSON at all, or of a wrong type."""
+    said = {400: "The body can't be read", 415: "The body is of a type that isn't taken"}
+    return {
+        status: {
+            "description": f"{said[status]} (`{Slug.INVALID_REQUEST}`)",
+            "content": {MEDIA_TYPE: {"schema": _SCHEMA}},
+        }
+        for status in statuses
+    }
