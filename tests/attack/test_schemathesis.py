@@ -61,6 +61,7 @@ def test_whatever_the_document_allows_is_answered_as_it_says() -> None:
                 ],
                 capture_output=True,
                 text=True,
+                cwd=folder,  # where it keeps what it found
                 timeout=280,
                 check=False,
             )
