@@ -32,6 +32,11 @@ _GONE = re.compile(
     r"|connect: no such file|^(?:error: )?eof$|failed to receive status"
     r"|graceful_stop|no active session"
 )
+_AWAY = re.compile(
+    r"(?i)\bEOF\b|connection re(?:set|fused)|i/o timeout|broken pipe|server closed"
+    r"|TLS handshake timeout|unexpected http status: 5\d\d|status(?: code)?:? 5\d\d"
+    r"|context deadline exceeded"
+)
 _FORKLESS = re.compile(
     r"(?i)(?:can(?:no|')t fork|fork|thread).{0,40}(?:resource temporarily unavailable|can't start)"
     r"|can(?:no|')t fork|can't start new thread|\[errno 11\]"
@@ -40,6 +45,11 @@ _FULL = re.compile(r"(?i)no space left on device|disk quota exceeded")
 _MAX_SAID = 300
 _NEAR = 20
 # How far from the end a program's complaint of a full disk still explains why its step failed.
+
+
+def is_away(reason: str) -> bool:
+    """Whether a client says of a registry that it did not answer, or stopped half-way."""
+    return _AWAY.search(reason) is not None
 
 
 def failure(

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.engines.archive import read_back
-from builder.engines.failures import failure
+from builder.engines.failures import failure, is_away
 from builder.engines.logins import config_folder
 from builder.engines.logs import Redactor
 from builder.engines.process import Clock, run_lines
 from builder.engines.protocol import Job, Limit
-from builder.errors import EngineBuildError, StoreRefusedError
+from builder.errors import EngineBuildError, StoreRefusedError, StoreUnreachableError
 from builder.layered import tag_of
 from builder.model import Image
 from builder.stores.registry import RegistryStore
@@ -75,6 +75,8 @@ class Talk:
         error = failure(list(said), self.job.limits, self.honours, answers=self.answers())
         if login is not None and isinstance(error, EngineBuildError):
             reason = (said[-1] if said else "it gave no reason")[:200]
+            if is_away(reason):
+                raise StoreUnreachableError(f"{login.name} did not answer the engine: {reason}")
             raise StoreRefusedError(f"{login.name} did not {wish}: {reason}")
         raise error
 

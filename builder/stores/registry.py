@@ -193,6 +193,26 @@ class RegistryStore:
                     f"{self._host} stored {stored[:80]} instead of {manifest.digest}: a proxy in "
                     "between may change uploads, check it and try again"
                 )
+        self._check_kept(path, manifest)
+
+    def _check_kept(self, path: str, manifest: Manifest) -> None:
+        """Read the manifest back: what a registry keeps may not be what it was given.
+
+        Distribution writes it in place. Killed meanwhile it keeps a part, believes from then on
+        that it has the whole, and says so to whoever puts it again.
+        """
+        reply = self._transport.call(
+            "GET",
+            f"/v2/{path}/manifests/{manifest.digest}",
+            scopes=push(path),
+            ok=frozenset({200, 404}),
+            headers={"Accept": manifest.media_type},
+        )
+        if reply.status == 404 or digest_of(reply.data) != manifest.digest:
+            raise StoreRefusedError(
+                f"{self._host} keeps a damaged manifest {manifest.digest} and takes no other: "
+                "its operator must remove that blob's file, or the disk is failing"
+            )
 
     def manifest(self, repo: str, reference: str) -> Manifest | None:
         path = self._path(repo)

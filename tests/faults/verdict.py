@@ -22,7 +22,8 @@ from rig.process import children
 
 EXPLAINED = {
     "store-unreachable": ("registry", "worker-registry", "disk-registry"),
-    "store-refused": ("disk-registry",),
+    # A registry that was killed while it wrote a manifest takes that one no more.
+    "store-refused": ("disk-registry", "registry"),
     "disk-full": ("disk",),
     "unavailable": ("worker-index",),
     "engine-unreachable": ("engine",),

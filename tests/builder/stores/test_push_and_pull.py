@@ -9,7 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from rig.registry import Registry
 
-from builder.errors import BlobsLostError, BuildError, InvalidSpecError
+from builder.errors import (
+    BlobsLostError,
+    BuildError,
+    InvalidSpecError,
+    StoreRefusedError,
+    StoreUnreachableError,
+)
 from builder.model import INDEX_TYPE, Descriptor
 from builder.stores.protocol import Manifest
 from builder.stores.registry import RegistryStore
@@ -212,3 +218,17 @@ def test_names_that_could_leave_their_place_in_a_url_are_refused(repo, reference
         pytest.raises(InvalidSpecError, match="is not a"),
     ):
         store.manifest(repo, reference)
+
+
+@pytest.mark.parametrize("kept", [b"", b'{"schemaVersion": 2, "lay'])
+def test_a_manifest_that_the_registry_keeps_damaged_is_not_said_to_be_there(
+    registry: Registry, make_store, make_blob, push_image, kept
+):
+    """As one is left whose registry was killed while it wrote it."""
+    store = make_store(registry.host)
+    repo = f"stores/damaged-{len(kept)}"
+    image = push_image(store, repo, [make_blob(100 + len(kept))])
+    registry.blob_path(image.digest).write_bytes(kept)
+    with pytest.raises((StoreRefusedError, StoreUnreachableError)) as raised:
+        store.put_manifest(repo, image, tags=["again"])
+    assert registry.host in raised.value.detail
