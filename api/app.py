@@ -172,8 +172,8 @@ def create_app(
 def _hide_secrets(settings: ApiSettings) -> None:
     """Keep the settings' own secrets out of the log."""
     secrets = (
-        *(settings.api_token, settings.hook_key, settings.admission_key),
-        settings.oidc_client_secret,
+        *(settings.api_token, settings.hook_key, settings.hook_key_before),
+        *(settings.admission_key, settings.oidc_client_secret),
     )
     hide(*(secret.get_secret_value() for secret in secrets if secret is not None))
     hide_password(settings.database_url)

@@ -51,6 +51,9 @@ class IdentitySettings(BaseSettings):
         description="What sessions and the secrets of webhooks are made from; the same for all "
         "replicas.",
     )
+    hook_key_before: SecretStr | None = Field(
+        None, description="The key until it was changed: hooks signed by it are taken, too."
+    )
     public_url: str | None = Field(None, description="Where browsers reach this server.")
 
     oidc_issuer: str | None = Field(None, description="The provider, as its tokens name it.")
@@ -113,7 +116,7 @@ class IdentitySettings(BaseSettings):
         """KITBAG_API_TOKEN= in a file of variables means none."""
         return secret if secret and secret.get_secret_value() else None
 
-    @field_validator("hook_key")
+    @field_validator("hook_key", "hook_key_before")
     @classmethod
     def _long_enough(cls, key: SecretStr | None) -> SecretStr | None:
         if key is None or not key.get_secret_value():

@@ -27,7 +27,7 @@ from api.hooks.event import (
     UnreadableError,
     repository_of,
 )
-from api.hooks.keys import secret_of
+from api.hooks.keys import secret_of, secrets_of
 from api.hooks.schemas import (
     BranchRule,
     HookList,
@@ -139,8 +139,9 @@ def admit(
     """
     with reading(engine) as session:
         hook = hooks.get(session, hook_id)
-        secret = secret_of(settings, hook)
-    if hook.forge != forge or not forges.may_be_signed(forge, headers, secret):
+        secrets = secrets_of(settings, hook)
+    right = any(forges.may_be_signed(forge, headers, secret) for secret in secrets)
+    if hook.forge != forge or not right:
         raise _unsigned()
 
 
@@ -166,8 +167,9 @@ def receive(
     """
     with reading(engine) as session:
         hook = hooks.get(session, hook_id)
-        secret = secret_of(settings, hook)
-    if hook.forge != forge or not forges.is_signed(forge, headers, body, secret):
+        secrets = secrets_of(settings, hook)
+    right = any(forges.is_signed(forge, headers, body, secret) for secret in secrets)
+    if hook.forge != forge or not right:
         raise _unsigned()
     delivery = forges.delivery_of(forge, headers, body)
     name = forges.event_name(forge, headers)

@@ -8,10 +8,12 @@ import socket
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from pydantic import SecretStr
 from rig.forges import (
     REPOSITORY,
     ZERO,
@@ -31,9 +33,11 @@ from rig.forges import (
     send,
 )
 
+from api.hooks.keys import secret_of
+from api.settings import ApiSettings
 from catalog import environments
 from catalog import hooks as catalog_hooks
-from catalog.engine import writing
+from catalog.engine import reading, writing
 from catalog.types import utcnow
 
 Site = Any
@@ -594,3 +598,22 @@ def test_deliveries_need_no_token_and_rules_do(make_site: Callable[..., Any]) ->
     signed_in = {"Authorization": "Bearer secret token"}
     made = site.http.post("/v1/environments/hep/gan/hooks", json=asked, headers=signed_in)
     assert send(site.http, made.json(), github_push(ZERO, A)).status_code == 202
+
+
+def test_after_a_change_of_key_both_secrets_are_taken_and_no_third(
+    make_site: Callable[..., Any], problem: Callable[..., Any]
+) -> None:
+    site = make_site(hook_key="n" * 40, hook_key_before=KEY)
+    site.add_base()
+    hook = add(site)
+
+    def by(key: str) -> str:
+        settings = ApiSettings(database_url="sqlite:///x", data=Path(), hook_key=SecretStr(key))
+        with reading(site.engine) as session:
+            return secret_of(settings, catalog_hooks.get(session, hook["id"]))
+
+    assert hook["secret"] == by("n" * 40)
+    assert send(site.http, hook, github_push(ZERO, A), secret=by(KEY)).status_code == 202
+    assert send(site.http, hook, github_push(A, B)).status_code == 202
+    refused = send(site.http, hook, github_push(B, C), secret=by("x" * 40))
+    problem(refused, 401, "unauthorized")
