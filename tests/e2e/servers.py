@@ -258,9 +258,14 @@ class SlowIndex:
     """An index behind a network that is slow until told to `hurry`."""
 
     def __init__(self, network: Proxy) -> None:
-        network.delay_s = 28  # uv gives up at 30
         self._network = network
         self.url = f"{network.url}/simple/"
+        self.slow()
+
+    def slow(self) -> None:
+        """Take half a minute for the first answer on connections from now on."""
+        self._network.reset()
+        self._network.delay_s = 28  # uv gives up at 30
 
     def hurry(self) -> None:
         """Be a good network from now on."""
