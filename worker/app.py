@@ -18,7 +18,7 @@ from celery import Celery, Task
 from celery.signals import before_task_publish
 
 from telemetry import context, tracing
-from worker import presence, tally
+from worker import presence, tally, transport
 from worker.jobs import Jobs
 from worker.settings import QueueSettings
 
@@ -70,6 +70,7 @@ def _tell_about(headers: dict[str, Any], **_: object) -> None:
 
 def make_app(settings: QueueSettings) -> Celery:
     """A Celery app on the broker of these settings; tasks are acknowledged when they have ended."""
+    transport.install()
     made = Celery("kitbag", broker=settings.broker_url, backend=settings.broker_url, task_cls=_Told)
     made.conf.update(
         include=["worker.tasks"],

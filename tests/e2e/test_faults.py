@@ -198,6 +198,34 @@ def test_what_is_accepted_while_the_queue_is_away_is_built_when_it_is_back(
     site.build("queue/after", "three")
 
 
+def test_a_worker_that_builds_while_the_queue_dies_goes_on_and_takes_the_next(
+    deploy: Deploy,
+    own_redis: RedisServer,
+    make_proxy: MakeProxy,
+    index: WheelFactory,
+    new_folder: Callable[[], Path],
+) -> None:
+    wheels = make_proxy(index_port(index))
+    site = deploy(
+        store=f"oci:{new_folder()}/layout",
+        database_url=f"sqlite:///{new_folder()}/catalog.db",
+        broker_url=own_redis.url,
+        KITBAG_INDEX_URL=f"{wheels.url}/simple/",
+        **QUICK,
+    )
+    site.build("outlive/first", "one")
+    wheels.reset()
+    wheels.delay_s = 5
+    held = site.submit("outlive/held", "two", upgrade=True).json()["id"]
+    site.wait_for_state(held, "resolving")
+    own_redis.kill()
+    wheels.delay_s = 0
+    assert site.wait(held)["state"] == "ready"
+    own_redis.start()
+    site.build("outlive/next", "three")
+    assert all(worker.running for worker in site.workers)
+
+
 def test_a_catalog_that_restarts_while_builds_run_is_told_how_they_ended(
     deploy: Deploy,
     own_postgres: Postgres,
