@@ -20,14 +20,20 @@ RUN --mount=type=secret,id=ca \
     && /opt/uv/bin/uv pip install --no-cache --python /opt/kitbag --compile-bytecode \
         --require-hashes -r requirements/server.txt
 COPY . .
-# Debugging symbols of extension modules are a tenth of what is installed.
+# Debugging symbols of extension modules are a tenth of what is installed; and what is of use in an
+# editor, in the tests of libraries and at Celery's own prompt is of none in a server.
 RUN --mount=type=secret,id=ca \
     if [ -s /run/secrets/ca ]; then export SSL_CERT_FILE=/run/secrets/ca; fi \
     && /opt/uv/bin/uv build --no-cache --all-packages --wheel --out-dir /dist \
         --require-hashes --build-constraints requirements/dev.txt \
     && /opt/uv/bin/uv pip install --no-cache --python /opt/kitbag --compile-bytecode \
         --offline --no-deps /dist/*.whl \
-    && find /opt/kitbag -name '*.so' -type f -exec strip --strip-unneeded {} +
+    && find /opt/kitbag -name '*.so' -type f -exec strip --strip-unneeded {} + \
+    && /opt/uv/bin/uv pip uninstall --python /opt/kitbag click-repl prompt-toolkit wcwidth \
+    && cd /opt/kitbag/lib/python3*/site-packages \
+    && rm -rf alembic/testing celery/contrib/testing mako/testing sqlalchemy/testing \
+    && find . -name '*.pyi' -delete -o -name '*.pyx' -delete -o -name '*.pxd' -delete \
+        -o -name '*.c' -delete -o -name '*.h' -delete
 
 # What a build calls: git and ssh for its sources; and gpg, where commits are signed with it. None of
 # that needs the Perl that git brings, a server of git's or old character sets, nor Python its own
