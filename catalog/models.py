@@ -204,7 +204,7 @@ class VersionRef(Model):
 class PackageName(Model):
     """A package that some version in the namespace holds or held."""
 
-    __tablename__ = "package_names"
+    __tablename__ = "namespace_packages"
 
     namespace: Mapped[str] = mapped_column(String(63), primary_key=True)
     name: Mapped[str] = mapped_column(String(255), primary_key=True, index=True)

@@ -19,10 +19,17 @@ from catalog.engine import make_engine, migrate, writing
 from catalog.ids import new_id
 from catalog.models import Environment, Model, Namespace
 
+LEFT_FOR_THE_RELEASE_BEFORE = {"package_names"}
+"""Tables that nothing here uses: a later migration may remove them."""
+
 
 def test_the_migrations_make_exactly_the_models(engine):
+    def compared(_object, name, kind, *_):
+        return not (kind == "table" and name in LEFT_FOR_THE_RELEASE_BEFORE)
+
     with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        opts = {"compare_type": True, "include_object": compared}
+        context = MigrationContext.configure(connection, opts=opts)
         assert compare_metadata(context, Model.metadata) == []
 
 
@@ -97,10 +104,10 @@ def test_a_client_that_goes_silent_in_a_transaction_does_not_keep_its_locks(
     migrate(postgres_url)
     monkeypatch.setattr("catalog.engine._IDLE_MS", 500)
     silent = make_engine(postgres_url)
+    held = silent.connect()  # a connection is told when it is opened
+    held.execute(text("SELECT pg_advisory_xact_lock(1)"))
     monkeypatch.undo()
     other = make_engine(postgres_url)
-    held = silent.connect()
-    held.execute(text("SELECT pg_advisory_xact_lock(1)"))
     with other.begin() as connection:
         connection.execute(text("SET LOCAL lock_timeout = '60s'"))
         connection.execute(text("SELECT pg_advisory_xact_lock(1)"))

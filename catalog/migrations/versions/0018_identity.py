@@ -53,14 +53,14 @@ def upgrade() -> None:
 
 
 def _names() -> None:
-    op.drop_table("package_names")
+    # Beside the table of before, which the release before writes into until it is replaced.
     table = op.create_table(
-        "package_names",
+        "namespace_packages",
         sa.Column("namespace", sa.String(63), nullable=False),
         sa.Column("name", sa.String(255), nullable=False),
-        sa.PrimaryKeyConstraint("namespace", "name", name="pk_package_names"),
+        sa.PrimaryKeyConstraint("namespace", "name", name="pk_namespace_packages"),
     )
-    op.create_index("ix_package_names_name", "package_names", ["name"])
+    op.create_index("ix_namespace_packages_name", "namespace_packages", ["name"])
     names: set[tuple[str, str]] = set()
     # Of this statement alone: a connection keeps its options, and PostgreSQL has no cursor for the
     # UPDATE of alembic_version that comes after.
@@ -81,8 +81,7 @@ def _names() -> None:
 
 
 def downgrade() -> None:
-    op.drop_table("package_names")
-    op.create_table("package_names", sa.Column("name", sa.String(255), primary_key=True))
+    op.drop_table("namespace_packages")
     op.drop_column("hooks", "created_by")
     op.drop_table("logins")
     op.drop_index("ix_tokens_user", "tokens")
