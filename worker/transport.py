@@ -18,7 +18,7 @@ class Channel(transport.Channel):
     """kombu's own, which says so when its connection was given up."""
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
-        if self.connection.client is None:
+        if self.connection is None or self.connection.client is None:
             raise LostError("the connection to the queue was given up")
         params: dict[str, Any] = super()._connparams(asynchronous)  # type: ignore[no-untyped-call]
         return params

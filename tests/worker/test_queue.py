@@ -77,3 +77,14 @@ def test_a_queue_that_goes_away_while_a_plan_is_waited_for_is_a_sentence(
     with pytest.raises((queue.WorkerProblem, TimeoutError)):
         queue.request_plan(REQUEST, 5)
     assert time.monotonic() - began < 30
+
+
+def test_a_message_given_back_on_a_closed_connection_is_a_lost_queue_and_no_fault(
+    own_redis: RedisServer,
+) -> None:
+    """Of any other error the worker's main process would end."""
+    connection = queue.app().connection_for_read()
+    channel = connection.channel()
+    connection.release()
+    with pytest.raises(connection.connection_errors):
+        channel.basic_ack("of a message that was taken before")
