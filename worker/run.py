@@ -42,8 +42,6 @@ def prepare(
     """
     report(Step("phase", "resolving", "fetching the source"))
     checkout = fetched(services, request, folder / "source", deadline, report)
-    for warning in checkout.warnings:
-        report(Step("warning", "resolving", warning))
     deadline.check()
     detected = detect(checkout.root, request.source.git.subdir if request.source.git else None)
     report(Step("phase", "resolving", detected.why))

@@ -15,11 +15,15 @@ from rig.process import Daemon, accepts, free_port, program, temp_dir
 
 @dataclass(frozen=True)
 class SshServer:
-    """Lets in whoever has the private `key`; `host_key` is what known_hosts has after the host."""
+    """Lets in whoever has the private `key`; `host_key` is what known_hosts has after the host.
+
+    What is in the folder `programs` is on the PATH of whoever came in.
+    """
 
     port: int
     key: Path
     host_key: str
+    programs: Path
 
     def url(self, path: Path) -> str:
         """The ssh URL of a repository on this machine."""
@@ -44,12 +48,14 @@ def ssh_server() -> Iterator[SshServer]:
                 ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)],
                 check=True,
             )
+        (folder / "programs").mkdir()
         public = (folder / "user.pub").read_text()
         (folder / "authorized").write_text(public)
         (folder / "config").write_text(
             f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile none\n"
             f"AuthorizedKeysFile {folder}/authorized\nStrictModes no\nUsePAM no\n"
             "PermitRootLogin prohibit-password\nPasswordAuthentication no\n"
+            f"SetEnv PATH={folder}/programs:/usr/local/bin:/usr/bin:/bin\n"
         )
         daemon = Daemon(
             [binary, "-D", "-e", "-f", str(folder / "config")],
@@ -59,6 +65,6 @@ def ssh_server() -> Iterator[SshServer]:
         daemon.start()
         try:
             host_key = " ".join((folder / "host.pub").read_text().split()[:2])
-            yield SshServer(port, folder / "user", host_key)
+            yield SshServer(port, folder / "user", host_key, folder / "programs")
         finally:
             daemon.stop()

@@ -14,6 +14,7 @@ from rig.git import GitServer
 from rig.http import QuietHandler, serve
 from rig.ssh import SshServer
 
+from catalog.build_models import EventKind
 from catalog.states import BuildState
 from worker.secrets import for_git
 
@@ -137,6 +138,48 @@ def test_a_deploy_key_opens_a_repository_over_ssh_and_is_nowhere_afterwards(
     for path in site.folder.rglob("*"):
         if path.is_file():
             assert inside.encode() not in path.read_bytes(), path
+
+
+def test_submodules_and_lfs_files_of_a_private_host_need_no_other_secret_and_show_none(
+    make_site: Make, git_server: GitServer, private_git: str, tmp_path: Path
+) -> None:
+    more = git_server.lfs.put(b"two\n")
+    top = git_server.repository(
+        "with-parts",
+        {
+            "requirements.txt": "-r lib/pins.txt\n-r more.in\n",
+            ".gitattributes": "*.in filter=lfs\n",
+            "more.in": more,
+        },
+    )
+    inner = git_server.repository("inner-pins", {"pins.txt": "one==1.0\n"})
+    top.add_submodule("lib", inner.head, "../inner-pins.git")
+    top.commit_index()
+    folder = tmp_path / "secrets"
+    secret(folder, "corp", use="git", url=private_git, username=USER, password=TOKEN,
+           namespaces='["alice"]')  # fmt: skip
+    site = make_site(secrets=folder)
+    git = {"url": f"{private_git}/with-parts.git", "submodules": True, "lfs": True}
+    row = site.work("", environment="alice/parts", source={"git": git})
+    assert row.state is BuildState.READY, row.error
+    told = [str((event.message, event.data)) for event in site.events(row.id)]
+    assert not any(TOKEN in text for text in [*told, str(row.error), str(row.request)])
+    for path in site.folder.rglob("*"):
+        if path.is_file():
+            assert TOKEN.encode() not in path.read_bytes(), path
+
+
+def test_what_is_not_fetched_is_told_once(make_site: Make, git_server: GitServer) -> None:
+    made = git_server.repository("not-whole", {"requirements.txt": "one==1.0\n"})
+    made.add_submodule("lib", made.head, "../elsewhere.git")
+    made.commit_index()
+    site = make_site()
+    row = site.work("", environment="alice/whole", source={"git": {"url": made.http_url}})
+    assert row.state is BuildState.READY, row.error
+    warnings = [each.message for each in site.events(row.id) if each.kind is EventKind.WARNING]
+    assert [text for text in warnings if "submodule" in text] == [
+        "'lib' is a submodule and left empty: ask for that with --submodules."
+    ]
 
 
 def test_a_persons_own_secret_goes_before_the_namespaces_and_is_nobody_elses(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rig.git import TOKEN, USER, GitServer, Repository
 from rig.lfs import pointer
+from rig.ssh import SshServer
 
 from builder.errors import (
     GitRefusedError,
@@ -174,3 +177,29 @@ def test_submodules_bring_their_own_lfs_files(git_server: GitServer, tmp_path: P
     source = GitSource(outer.http_url, submodules=True, lfs=True)
     fetch(source, tmp_path / "x", policy=LOCAL)
     assert (tmp_path / "x/lib/deep.bin").read_bytes() == b"deep data"
+
+
+def test_over_ssh_the_host_tells_where_its_server_is_and_what_it_is_shown(
+    git_server: GitServer, ssh_server: SshServer, tmp_path: Path
+) -> None:
+    made = stored(git_server, {"weights.bin": b"weights by ssh"}, name="private/by-ssh")
+    login = base64.b64encode(f"{USER}:{TOKEN}".encode()).decode()
+    told = {
+        "href": f"{made.http_url}/info/lfs",
+        "header": {"Authorization": f"Basic {login}", "Host": "elsewhere.example"},
+        "expires_in": 60,
+    }
+    arguments = tmp_path / "arguments"
+    program = ssh_server.programs / "git-lfs-authenticate"
+    program.write_text(f"#!/bin/sh\necho \"$@\" >{arguments}\necho '{json.dumps(told)}'\n")
+    program.chmod(0o755)
+    policy = replace(LOCAL, ssh_key=ssh_server.key)
+    get(ssh_server.url(made.path), tmp_path / "x", policy)
+    assert (tmp_path / "x/weights.bin").read_bytes() == b"weights by ssh"
+    assert arguments.read_text().split() == [str(made.path), "download"]
+    program.write_text("#!/bin/sh\necho nothing of the kind\n")
+    with pytest.raises(SourceUnreachableError, match="did not tell where its LFS server is"):
+        get(ssh_server.url(made.path), tmp_path / "y", policy)
+    program.unlink()
+    with pytest.raises(SourceUnreachableError, match="did not answer"):
+        get(ssh_server.url(made.path), tmp_path / "z", policy)
