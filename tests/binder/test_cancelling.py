@@ -77,12 +77,12 @@ def test_a_worker_with_an_engine_takes_what_another_hands_on(
     start_worker: Callable[..., Daemon],
 ):
     """Both are processes of their own, as an operator starts them."""
-    site = make_workshop(broker_url=f"{redis_server.url.rpartition('/')[0]}/14", sweep_s=0.5)
+    site = make_workshop(broker_url=redis_server.new_database(), sweep_s=0.5)
     able = site.variables
     unable = {**able, "KITBAG_ENGINE": "none"}
     start_worker(able)
     with redis.Redis.from_url(site.settings.broker_url) as broker:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while not broker.exists(ENGINE_ALIVE):
             assert time.monotonic() < deadline
             time.sleep(0.1)

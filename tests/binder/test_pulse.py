@@ -25,7 +25,7 @@ def test_an_engine_that_dies_is_told_and_so_is_its_return(
     start_worker: Callable[..., Daemon],
 ) -> None:
     rig = make_docker_engine()
-    url = f"{redis_server.url.rpartition('/')[0]}/12"
+    url = redis_server.new_database()
     site = make_workshop(engine_address=rig.host, broker_url=url, sweep_s=0.5)
     start_worker(site.variables)
     with redis.Redis.from_url(url) as broker:
