@@ -135,7 +135,10 @@ class Cluster:
     def allow(
         self, user: Access | str, namespace: str = "", rights: Sequence[Object] | None = None
     ) -> None:
-        """Give a user `rights`, or every right: in the namespace, or everywhere without one."""
+        """Give a user `rights`, or every right: in the namespace, or everywhere without one.
+
+        Returns once the API server knows it, which is a moment after it was written.
+        """
         everything = {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}
         scope = "" if namespace else "Cluster"
         where = f"namespaces/{namespace}/" if namespace else ""
@@ -149,6 +152,23 @@ class Cluster:
         binding = {"metadata": {"name": name}, "roleRef": reference, "subjects": [subject]}
         self.admin.call("POST", f"{path}s", role)
         self.admin.call("POST", f"{path}bindings", binding)
+        rule = role["rules"][-1]
+        resource, _, below = rule["resources"][0].partition("/")
+        asked = {
+            "group": rule["apiGroups"][0],
+            "resource": resource,
+            "subresource": below,
+            "verb": rule["verbs"][0],
+            "namespace": namespace,
+            "name": next(iter(rule.get("resourceNames", ())), ""),
+        }
+        review = {"spec": {"user": who, "resourceAttributes": asked}}
+        for _ in range(_PATIENCE_S * 20):
+            path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+            if self.admin.call("POST", path, review)["status"].get("allowed"):
+                return
+            threading.Event().wait(0.05)
+        raise AssertionError(f"{who} was not given {rule}")
 
     def install(self, crds: Sequence[Object]) -> None:
         """Create CustomResourceDefinitions and wait until all of them are served."""
