@@ -90,10 +90,12 @@ def test_a_thread_is_about_what_it_was_begun_for() -> None:
     seen: list[str | None] = []
     with about(build="b1"):
         work = carried(lambda: seen.append(context.current().get("build")))
-    threading.Thread(target=work).start()
     alone = threading.Thread(target=lambda: seen.append(context.current().get("build")))
-    alone.start()
-    alone.join()
+    threads = [threading.Thread(target=work), alone]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert sorted(map(str, seen)) == ["None", "b1"]
 
 

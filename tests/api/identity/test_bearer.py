@@ -219,6 +219,9 @@ def test_a_provider_that_hangs_is_waited_for_by_all_together(make_guarded, provi
     try:
         for _ in range(3):
             assert whoami(site, provider.token(_claims(provider))).status_code == 503
+        deadline = time.monotonic() + 60  # its own thread takes down what it was asked
+        while not provider.asked and time.monotonic() < deadline:
+            time.sleep(0.05)
         assert provider.asked.count("/realm/.well-known/openid-configuration") == 1
     finally:
         provider.answering.set()
