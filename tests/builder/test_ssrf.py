@@ -118,7 +118,7 @@ def from_download(host: str, folder: Path) -> None:
 
 def from_registry(host: str, folder: Path) -> None:
     del folder
-    store = open_store(f"https://{host}", policy=HostPolicy(), deadline_s=5)
+    store = open_store(f"https://{host}", policy=HostPolicy(), deadline_s=60)
     store.manifest("library/python", "3.11")
 
 
@@ -169,7 +169,7 @@ def test_a_registry_is_not_asked_at_an_address_that_its_host_got_since_the_check
     names["rebinds.test"] = PUBLIC
     policy.check("rebinds.test", StoreRefusedError)
     names["rebinds.test"] = "127.0.0.1"
-    store = open_store(f"http://rebinds.test:{inside.port}", policy=policy, deadline_s=5)
+    store = open_store(f"http://rebinds.test:{inside.port}", policy=policy, deadline_s=60)
     with pytest.raises(StoreRefusedError, match="private"):
         store.manifest("library/python", "3.11")
     assert inside.asked == []
@@ -191,7 +191,7 @@ def test_a_registry_leads_nowhere_inside(trick: str, inside: Inside, names: dict
 
     with serve(Hostile) as port:
         policy = HostPolicy(allowed=frozenset({"registry.test"}))
-        store = open_store(f"http://registry.test:{port}", policy=policy, deadline_s=5)
+        store = open_store(f"http://registry.test:{port}", policy=policy, deadline_s=60)
         with pytest.raises(StoreRefusedError):
             store.manifest("library/python", "3.11")
     assert inside.asked == []

@@ -99,14 +99,14 @@ def test_a_slow_registry_does_not_hold_up_a_cancellation(
         **QUICK,
     )
     site.build("slow/first", "one")
-    network.bytes_per_s = 4000
+    network.bytes_per_s = 4000  # its layer takes 45 s
     build_id = site.submit("slow/second", "noisy").json()["id"]
-    site.wait_for_state(build_id, "building")
+    site.wait_for_state(build_id, "building", "pushing")
     time.sleep(1)
     began = time.monotonic()
     assert site.http.delete(f"/v1/builds/{build_id}").status_code == 202
     assert site.wait(build_id)["state"] == "cancelled"
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     network.bytes_per_s = None
     assert site.get("/v1/environments/slow/second")["versions"] == 0
     began = time.monotonic()
@@ -163,7 +163,7 @@ def test_builds_are_cancelled_in_every_phase(
     cancelled(building)
     wheels.down_bytes_per_s = None
 
-    store.bytes_per_s = 1500
+    store.bytes_per_s = 500
     pushing = site.submit("phase/pushing", "two").json()["id"]
     site.wait_for_state(pushing, "pushing")
     cancelled(pushing)
