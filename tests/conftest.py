@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import pytest
 from hypothesis import settings
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 from rig.browser import chromium
 from rig.buildkit import BuildKit
 from rig.buildkit import buildkit as start_buildkit
@@ -50,7 +50,7 @@ from xdist.scheduler import LoadFileScheduling
 T = TypeVar("T")
 
 # Every run of CI sees the same examples; `KITBAG_FUZZ=1 pytest` looks for others.
-settings.register_profile("same", derandomize=True)
+settings.register_profile("same", derandomize=True, deadline=None)
 if not os.environ.get("KITBAG_FUZZ"):
     settings.load_profile("same")
 
@@ -92,6 +92,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "cluster" in _fixtures(item):
             item.add_marker(pytest.mark.timeout(1800))  # the first of all builds the API server
+        if "podmans_turn" in _fixtures(item):
+            item.add_marker(pytest.mark.timeout(900))  # another process may have its turn
     if not os.environ.get("PYTEST_XDIST_WORKER"):
         return
     engine = {item.path for item in items if "docker_engine" in _fixtures(item)}
@@ -256,6 +258,7 @@ def helm() -> Helm:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """A headless Chromium. Not for a module with event loops of its own: Playwright runs one."""
+    expect.set_options(timeout=30_000)
     with part(chromium()) as started:
         yield started
 

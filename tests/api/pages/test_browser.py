@@ -207,7 +207,7 @@ def test_without_javascript_all_is_readable_and_builds_begin(browser: Browser, s
     tab.get_by_role("button", name="Build", exact=True).click()
     expect(tab.locator("#state")).to_have_text("queued")
     site.workers.build(tab.url.rpartition("/")[2])
-    expect(tab.locator("#state")).to_have_text("ready", timeout=15_000)  # the page loads itself
+    expect(tab.locator("#state")).to_have_text("ready", timeout=60_000)  # the page loads itself
     context.close()
 
 
@@ -221,7 +221,7 @@ def test_a_server_that_is_gone_is_told_of_and_comes_back(
     page.wait_for_timeout(300)
     site.workers.build(build_id)
     page.context.set_offline(False)
-    expect(page.locator("#state")).to_have_text("ready", timeout=20_000)
+    expect(page.locator("#state")).to_have_text("ready", timeout=60_000)
 
 
 def test_who_signs_in_gets_to_the_page_they_wanted(
